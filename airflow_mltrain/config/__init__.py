@@ -1,0 +1,1 @@
+"""What a user writes: the script run config and its parts."""

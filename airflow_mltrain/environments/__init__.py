@@ -1,0 +1,1 @@
+"""Environments: what a job needs before its script can run."""

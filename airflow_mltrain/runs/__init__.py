@@ -1,0 +1,1 @@
+"""Runs: their states, their record, and the history that keeps them."""

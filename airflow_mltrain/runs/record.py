@@ -1,0 +1,54 @@
+"""What the run history keeps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from airflow_mltrain.runs.status import RunStatus
+
+
+@dataclass(frozen=True)
+class SubmissionKey:
+    """The logical submission a run belongs to; retries of one task instance share it."""
+
+    dag_id: str
+    dag_run_id: str
+    task_id: str
+    map_index: int = -1  # as in Airflow: -1 where the task is not mapped
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as the history knows it; instants are aware, in UTC."""
+
+    run_id: str
+    experiment: str
+    target: str
+    snapshot_id: str
+    config: Mapping[str, Any]  # a ScriptRunConfig as plain JSON data
+    created_at: datetime
+    status: RunStatus = RunStatus.NOT_STARTED
+    submission: SubmissionKey | None = None
+    generation: int = 1
+    occasion: str | None = None  # changes when a person asks for the submission again
+    is_started: bool = False  # the target has confirmed that it has the job
+    started_at: datetime | None = None  # when the script began
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    error: str | None = None  # why it failed, for a person
+    metrics_position: int = 0  # bytes of the job's metrics file that the history holds
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricRecord:
+    """One logged value: a number or text, a list, a row or a table's columns, as plain JSON data."""
+
+    name: str
+    value: Any
+    logged_at: datetime
+    step: int | None = None

@@ -1,0 +1,1 @@
+"""Snapshots: a source directory as it was at submission, stored by content."""

@@ -1,0 +1,1 @@
+"""Compute targets: one module per kind, behind the protocol in `base`."""
