@@ -1,0 +1,75 @@
+"""Where a script runs, in which environment, and for how long at most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+
+from airflow_mltrain.config.environment import Environment, check_environment_name
+from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, is_template
+
+_FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
+_THIRTY_DAYS_IN_SECONDS = 30 * 24 * 3600
+
+
+def _find_framework(given: object) -> object:
+    framework = _FRAMEWORKS.get(given.lower()) if isinstance(given, str) else None
+    if framework is None:
+        raise ValueError("it should be 'Python' or 'PySpark'")
+    return framework
+
+
+def _check_name(reference: str) -> str:
+    if is_template(reference):
+        return reference
+    name, colon, version = reference.partition(":")
+    if colon and not version.isdecimal():
+        raise ValueError("it should be a name, or a name and a version such as 'sklearn:3'")
+    check_environment_name(name)
+    return reference
+
+
+def _refuse_bool(given: object) -> object:
+    if isinstance(given, bool):
+        raise ValueError("it should be a whole number of seconds, or None for no limit")  # noqa: TRY004 - pydantic collects ValueErrors
+    return given
+
+
+def _find_branch(given: object) -> str | None:
+    if isinstance(given, str):
+        return "<name>"
+    return "<environment>" if isinstance(given, (Environment, Mapping)) else None
+
+
+Framework: TypeAlias = Annotated[
+    Literal["Python", "PySpark", "python", "pyspark"], BeforeValidator(_find_framework)
+]
+"""Written in any case, and kept as Python or PySpark."""
+
+EnvironmentChoice: TypeAlias = Annotated[
+    Annotated[Environment, Tag("<environment>")]
+    | Annotated[str, AfterValidator(_check_name), Tag("<name>")],
+    Discriminator(
+        _find_branch,
+        custom_error_type="environment_type",
+        custom_error_message="it should be an Environment, a mapping with its fields, or its name",
+    ),
+]
+
+DurationSeconds: TypeAlias = Annotated[int, BeforeValidator(_refuse_bool), Field(gt=0, lt=2**31)]
+
+
+class RunConfiguration(ConfigModel):
+    """Where a script runs, in which environment, and for how long at most.
+
+    An environment that is given by its name is looked up when the run is submitted.
+    """
+
+    target: NonEmptyText = "local"
+    framework: Framework = "Python"
+    environment: EnvironmentChoice | None = None
+    environment_variables: EnvironmentVariables = Field(default_factory=dict, repr=False)
+    max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS

@@ -1,0 +1,157 @@
+"""Following a run from inside an Airflow task, before or instead of deferring."""
+
+from __future__ import annotations
+
+import logging
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_mltrain import submission
+from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+from airflow_mltrain.task_log import LineReader
+from airflow_mltrain.workspace import Workspace
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+_STEP_SECONDS = 0.5
+_KILL_SECONDS = 3.0  # Airflow kills a task five seconds after it told it to stop
+_MOST_METRIC_VALUES = 10_000
+_SEE_IT_END = (
+    "import sys; from airflow_mltrain import Run, Workspace; "
+    "Run.get(Workspace.from_config(), sys.argv[1]).wait_for_completion(raise_on_error=False)"
+)
+
+log = logging.getLogger(__name__)
+
+
+def occasion_of(context: Context) -> submission.Occasion:
+    """The logical submission a task instance stands for.
+
+    Its token stays the same through retries and changes when the task is cleared (Airflow raises
+    `max_tries` then) or the whole Dag run starts anew.
+    """
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    key = SubmissionKey(ti.dag_id, ti.run_id, ti.task_id, map_index)
+    dag_run_start = getattr(context["dag_run"], "start_date", None)
+    return submission.Occasion(key, f"{dag_run_start}/{ti.max_tries}")
+
+
+def reader_of(context: Context) -> str:
+    """Names one attempt's task log: it has the whole training log, every byte once."""
+    ti = context["ti"]
+    return "/".join(
+        str(part) for part in (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
+    )
+
+
+def follow_in_task(
+    workspace: Workspace,
+    run_id: str,
+    reader: str,
+    *,
+    seconds: float | None,
+    is_interrupted: Callable[[], bool] = lambda: False,
+) -> RunRecord:
+    """Follow a run for some seconds, or to its end with None, with its log in the task log.
+
+    Returns the run as it is then; it may not have ended.
+    """
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+    history = workspace.history
+    lines = LineReader(history.log_position(run_id, reader))
+    record = history.get(run_id)
+    following = submission.follow(
+        workspace,
+        run_id,
+        log_position=lines.position,
+        wait_seconds=min(_STEP_SECONDS, seconds or _STEP_SECONDS),
+    )
+    for progress in following:
+        record = progress.record
+        for line in lines.feed(progress.log):
+            log.info("%s", line)
+        if record.status.is_terminal and not progress.log:
+            break
+        if progress.log:
+            history.set_log_position(run_id, reader, lines.position)
+        if not record.status.is_terminal and (is_interrupted() or time.monotonic() >= deadline):
+            return record
+    for line in lines.flush():
+        log.info("%s", line)
+    history.set_log_position(run_id, reader, lines.position)
+    return record
+
+
+def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool) -> RunRecord:
+    """Cancel a run whose task is given up, and see it to its end.
+
+    Where Airflow is about to kill the task (`is_killed_soon`), a process of its own goes on
+    watching a run that takes its grace period.
+    """
+    submission.cancel(workspace, run_id)
+    record = submission.await_end(
+        workspace, run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
+    )
+    if not record.status.is_terminal:
+        subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", _SEE_IT_END, run_id],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return record
+
+
+def is_task_given_up(context: Context, *, is_owner: bool) -> bool:
+    """Whether a task that was told to stop takes its run along; a deploy does not.
+
+    Airflow is asked for the task's state. Where it does not answer, the run is kept.
+    """
+    from airflow_mltrain.cancel_intent import is_cancel_meant  # noqa: PLC0415
+    from airflow_mltrain.triggers.training_run import state_in  # noqa: PLC0415
+
+    ti = context["ti"]
+    try:
+        states = ti.get_task_states(
+            dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+        )
+    except Exception:  # noqa: BLE001 - whatever keeps Airflow from answering, the run is kept
+        log.warning("Airflow does not say why the task was told to stop; its run goes on")
+        return False
+    return is_cancel_meant(state_in(states, ti.run_id), is_owner=is_owner)
+
+
+def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
+    """An ended run for XCom: `run_id`, `status`, `metrics` and `outputs`, the folder's URI.
+
+    Metrics are as `Run.get_metrics` gives them; of very many values only the last of each name.
+    """
+    from airflow_mltrain.run import metrics_by_name  # noqa: PLC0415
+
+    points = workspace.history.get_metrics(record.run_id)
+    if len(points) > _MOST_METRIC_VALUES:
+        log.warning("%d metric values: only the last of each name goes to XCom", len(points))
+        points = list({point.name: point for point in points}.values())
+    return {
+        "run_id": record.run_id,
+        "status": str(record.status),
+        "metrics": _for_json(metrics_by_name(points)),
+        "outputs": workspace.artifacts.outputs_uri(record.run_id),
+    }
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no NaN
+    if isinstance(value, Mapping):
+        return {key: _for_json(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_for_json(one) for one in value]
+    return value

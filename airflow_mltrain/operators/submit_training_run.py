@@ -1,0 +1,179 @@
+"""The operator that submits a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
+
+from airflow_mltrain.errors import ConfigurationError, RunCanceledError, SnapshotError
+from airflow_mltrain.links import TrainingRunLink
+from airflow_mltrain.triggers.training_run import TrainingRunTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_mltrain.config.script_run import ScriptRunConfig
+    from airflow_mltrain.runs.record import RunRecord
+    from airflow_mltrain.workspace import Workspace
+
+
+class SubmitTrainingRunOperator(BaseOperator):
+    """Submits a training run, exactly once for all retries of the task, and returns its run id.
+
+    A retry after a crash adopts the run that was started; one after the run failed starts a new
+    run, and so does clearing the task. Marking the task failed cancels a run it waits for.
+
+    Args:
+        experiment: the name of the group the run belongs to (templated).
+        config: what to run, as a ScriptRunConfig or a mapping of its fields (templated throughout).
+        wait_for_completion: whether the task ends when the run does, and as the run did, instead of
+            when the run was submitted. The result then also has the XComs `status`, `metrics` and
+            `outputs`, the URI of the kept outputs.
+        deferrable: whether a wait gives its worker slot back when the run lasts.
+    """
+
+    template_fields: Sequence[str] = ("experiment", "config")
+    template_fields_renderers = {"config": "json"}  # noqa: RUF012 - as Airflow declares it
+    operator_extra_links = (TrainingRunLink(),)
+    ui_color = "#e8f2e4"
+
+    def __init__(
+        self,
+        *,
+        experiment: str,
+        config: ScriptRunConfig | Mapping[str, Any],
+        wait_for_completion: bool = False,
+        deferrable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.experiment = experiment
+        # Jinja renders mappings; a model it would leave as it is, without a word.
+        self.config = config.model_dump(mode="json") if hasattr(config, "model_dump") else config
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self._is_told_to_stop = False
+
+    def execute(self, context: Context) -> str:
+        """Submit or adopt the run; wait for it if asked to."""
+        from airflow_mltrain import following, submission  # noqa: PLC0415
+        from airflow_mltrain.config.script_run import ScriptRunConfig  # noqa: PLC0415
+        from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
+
+        workspace = Workspace.from_config()
+        try:
+            config = ScriptRunConfig.model_validate(self.config)
+            record = submission.submit(
+                workspace, self.experiment, config, following.occasion_of(context)
+            )
+        except (ConfigurationError, SnapshotError) as error:
+            raise AirflowFailException(str(error)) from error  # a retry would find it unchanged
+        self.log.info("run %s on compute target %s", record.run_id, record.target)
+        context["ti"].xcom_push(key="training_run_id", value=record.run_id)
+        if not self.wait_for_completion:
+            return record.run_id
+        try:
+            return self._wait(context, workspace, record)
+        except AirflowTaskTimeout:
+            following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
+            raise
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
+        """Take up the task again when its run has ended."""
+        from airflow_mltrain import submission  # noqa: PLC0415
+        from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
+
+        workspace = Workspace.from_config()
+        return self._complete(
+            context, workspace, submission.await_end(workspace, event["run_id"])
+        )
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Answer a deferral that ended without its event: too late, or by a fault in the triggerer."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except (TaskDeferralTimeout, TaskDeferralError) as error:
+            from airflow_mltrain import following  # noqa: PLC0415
+            from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
+
+            workspace = Workspace.from_config()
+            record = workspace.history.find_latest(following.occasion_of(context).key)
+            if record is None:
+                raise
+            if isinstance(error, TaskDeferralTimeout):
+                following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
+                raise
+            self.log.warning("the trigger failed; run %s is followed from here", record.run_id)
+            self.deferrable = False
+            return self._wait(context, workspace, record)
+
+    def on_kill(self) -> None:
+        """Note that the task was told to stop.
+
+        Airflow calls this within a signal, where it cannot be asked why; the wait asks at once.
+        """
+        self._is_told_to_stop = True
+
+    def _wait(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
+        from airflow_mltrain import following  # noqa: PLC0415
+
+        reader = following.reader_of(context)
+        patience = workspace.settings.defer_after_seconds if self.deferrable else None
+        while True:
+            record = following.follow_in_task(
+                workspace,
+                record.run_id,
+                reader,
+                seconds=patience,
+                is_interrupted=lambda: self._is_told_to_stop,
+            )
+            if record.status.is_terminal:
+                return self._complete(context, workspace, record)
+            if self._is_told_to_stop:
+                self._is_told_to_stop = False
+                if following.is_task_given_up(context, is_owner=True):
+                    following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
+                    raise AirflowFailException(
+                        f"run {record.run_id} was canceled with its task"
+                    )
+                self.log.info("this worker is to stop; run %s goes on", record.run_id)
+            if self.deferrable:
+                self.defer(
+                    trigger=TrainingRunTrigger(
+                        record.target, record.run_id, reader, is_owner=True
+                    ),
+                    method_name="execute_complete",
+                    timeout=self._remaining_time(context),
+                )
+
+    def _remaining_time(self, context: Context) -> Any:
+        if self.execution_timeout is None:
+            return None
+        started = context["ti"].start_date
+        elapsed = datetime.now(timezone.utc) - started
+        return max(self.execution_timeout - elapsed, elapsed * 0)
+
+    def _complete(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
+        from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.run import require_success  # noqa: PLC0415
+
+        result = following.result_of(workspace, record)
+        for key in ("status", "metrics", "outputs"):
+            context["ti"].xcom_push(key=key, value=result[key])
+        try:
+            require_success(workspace, record)
+        except RunCanceledError as error:
+            raise AirflowFailException(str(error)) from error  # a retry would start it again
+        self.log.info("run %s: %s, outputs in %s", record.run_id, record.status, result["outputs"])
+        return record.run_id

@@ -1,0 +1,138 @@
+"""The web app behind `/mltrain`: the page of a run, and the files that were kept of it."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import cache
+from typing import Annotated, Protocol
+from urllib.parse import urlencode
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.exceptions import HTTPException
+
+from airflow_mltrain.errors import ConfigurationError, RunHistoryError, RunNotFoundError
+from airflow_mltrain.plugin.kept_run import KeptRun, find_file, read_kept_run
+from airflow_mltrain.plugin.page import RunPage, render_message, render_run, security_headers
+from airflow_mltrain.runs.record import RunRecord
+from airflow_mltrain.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+_TITLES = {
+    401: "You are not logged in",
+    403: "You may not see this run",
+    404: "There is no such page",
+}
+_TEXTS = {
+    401: "Log in to Airflow to see training runs.",
+    403: "It was submitted by a Dag whose runs you may not read. Ask whoever grants access in Airflow.",
+    404: "Check the address; the page of a run is /mltrain/runs/ and the run's id.",
+}
+
+
+class Viewer(Protocol):
+    """The person who asks, and what that person may see."""
+
+    def require_access(self, run: RunRecord) -> None:
+        """Raise HTTPException 403 where the run is not for this person."""
+
+
+def create_app(
+    open_workspace: Callable[[], Workspace], find_viewer: Callable[..., Viewer]
+) -> FastAPI:
+    """The app, which opens the workspace at its first request.
+
+    `find_viewer` is a dependency of every route; it raises HTTPException 401 where it knows nobody.
+    """
+    workspace = cache(open_workspace)
+    app = FastAPI(
+        title="Training runs",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(find_viewer)],
+        exception_handlers={
+            HTTPException: _answer_refusal,
+            RunNotFoundError: _answer_unknown_run,
+            RunHistoryError: _answer_unavailable,
+            ConfigurationError: _answer_unavailable,
+        },
+    )
+
+    @app.get("/runs/{run_id}")
+    def show_run(
+        run_id: str, request: Request, viewer: Annotated[Viewer, Depends(find_viewer)]
+    ) -> Response:
+        history = workspace().history
+        run = history.get(run_id)
+        viewer.require_access(run)
+        kept = KeptRun()
+        if run.status.is_terminal:
+            kept = read_kept_run(workspace().artifacts.run_folder(run.run_id))
+        page = RunPage(
+            run=run,
+            metrics=history.get_metrics(run_id),
+            kept=kept,
+            airflow_path=request.base_url.path,
+            now=datetime.now(timezone.utc),
+        )
+        return _html(200, render_run(page))
+
+    @app.get("/runs/{run_id}/files/{name:path}")
+    def download_file(
+        run_id: str,
+        name: str,
+        request: Request,
+        viewer: Annotated[Viewer, Depends(find_viewer)],
+    ) -> Response:
+        run = workspace().history.get(run_id)
+        viewer.require_access(run)
+        path = find_file(workspace().artifacts.run_folder(run.run_id), name)
+        if path is None:
+            text = "The page of the run lists what was kept of it."
+            return _message(request, 404, "The run kept no such file", text)
+        return FileResponse(
+            path,
+            filename=path.name,
+            media_type="application/octet-stream",
+            headers=security_headers(),
+        )
+
+    return app
+
+
+def _answer_refusal(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = _TEXTS.get(status, "The request cannot be answered.")
+    return _message(request, status, _TITLES.get(status, "This does not work"), text)
+
+
+def _answer_unknown_run(request: Request, error: Exception) -> Response:
+    del error  # it names the database, which is no reader's business
+    run_id = request.path_params.get("run_id", "")
+    text = f"The run history knows no run {run_id}. Check the id in the address."
+    return _message(request, 404, "There is no such run", text)
+
+
+def _answer_unavailable(request: Request, error: Exception) -> Response:
+    log.error("%s cannot be shown: %s", request.url.path, error)
+    text = (
+        "Runs go on all the same. Reload this page in a while; "
+        "the log of Airflow's api-server has the reason."
+    )
+    return _message(request, 503, "The run history cannot be read now", text)
+
+
+def _message(request: Request, status: int, title: str, text: str) -> Response:
+    airflow_path = request.base_url.path
+    login_path = ""
+    if status == 401:  # noqa: PLR2004
+        query = urlencode({"next": request.url.path})
+        login_path = f"{airflow_path}api/v2/auth/login?{query}"
+    content = render_message(title, text, airflow_path=airflow_path, login_path=login_path)
+    return _html(status, content)
+
+
+def _html(status: int, content: bytes) -> Response:
+    return HTMLResponse(content, status, headers=security_headers())

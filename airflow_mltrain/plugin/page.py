@@ -1,0 +1,228 @@
+"""The pages as HTML: everything in them is escaped, and they load and run nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptRun, KeptFile
+from airflow_mltrain.plugin.series import HEIGHT, WIDTH, arrange_series, shorten
+from airflow_mltrain.runs.record import MetricRecord, RunRecord, SubmissionKey
+from airflow_mltrain.runs.status import RunStatus
+
+RELOAD_SECONDS = 5
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_MOST_SERIES = 120
+_LONGEST_COMMAND = 20_000
+_TONES = {
+    RunStatus.COMPLETED: "good",
+    RunStatus.FAILED: "bad",
+    RunStatus.CANCELED: "off",
+    RunStatus.CANCEL_REQUESTED: "off",
+}
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """All that the page of a run shows, and where Airflow's own pages begin."""
+
+    run: RunRecord
+    metrics: Sequence[MetricRecord]
+    kept: KeptRun
+    airflow_path: str  # ends with a slash
+    now: datetime
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the run may still change."""
+        return not self.run.status.is_terminal
+
+    @property
+    def tone(self) -> str:
+        """How the status is coloured."""
+        return _TONES.get(self.run.status, "live")
+
+    @property
+    def task_path(self) -> str:
+        """The page of the task instance that submitted the run; empty where none did."""
+        key = self.run.submission
+        return "" if key is None else self.airflow_path + _task_instance(key)
+
+    @property
+    def waited(self) -> str:
+        """How long the script had to wait until it began."""
+        begun = self.run.started_at or self.run.ended_at or self.now
+        return format_duration((begun - self.run.created_at).total_seconds())
+
+    @property
+    def ran(self) -> str:
+        """How long the script has been running, or ran; empty where it never did."""
+        begun = self.run.started_at
+        if begun is None:
+            return ""
+        return format_duration(((self.run.ended_at or self.now) - begun).total_seconds())
+
+    @property
+    def run_config(self) -> Mapping[str, Any]:
+        """Where and in which environment, as it was submitted."""
+        return _mapping(self.run.config.get("run_config"))
+
+    @property
+    def command(self) -> str:
+        """What was run, as one would type it."""
+        config = self.run.config
+        command = config.get("command")
+        if isinstance(command, str):
+            return shorten(command, _LONGEST_COMMAND)
+        words = command if isinstance(command, list) else [config.get("script") or ""]
+        arguments = config.get("arguments")
+        words = [*words, *(arguments if isinstance(arguments, list) else [])]
+        return shorten(shlex.join(str(word) for word in words if word != ""), _LONGEST_COMMAND)
+
+    @property
+    def environment(self) -> str:
+        """The name of the environment, with its version where it has one."""
+        environment = self.run_config.get("environment")
+        content = _mapping(environment)
+        name = content.get("name") or (environment if isinstance(environment, str) else "")
+        version = content.get("version")
+        return f"{name}:{version}" if version else str(name)
+
+    @property
+    def variable_names(self) -> list[str]:
+        """Which environment variables were set; what they are set to is nobody's to read."""
+        sources = (self.run_config, _mapping(self.run_config.get("environment")))
+        variables = [_mapping(source.get("environment_variables")) for source in sources]
+        return sorted({str(name) for mapping in variables for name in mapping})
+
+
+def render_run(page: RunPage) -> bytes:
+    """The page of one run; it reloads itself until the run has ended."""
+    series = arrange_series(page.metrics)
+    return _render(
+        "run.html",
+        page=page,
+        run=page.run,
+        kept=page.kept,
+        series=series[:_MOST_SERIES],
+        hidden_series=len(series) - _MOST_SERIES,
+        reload_seconds=RELOAD_SECONDS if page.is_live else None,
+    )
+
+
+def render_message(title: str, text: str, *, airflow_path: str, login_path: str = "") -> bytes:
+    """A page that says one thing, and the way back to Airflow or to its login."""
+    return _render(
+        "message.html", title=title, text=text, airflow_path=airflow_path, login_path=login_path
+    )
+
+
+@cache
+def security_headers() -> dict[str, str]:
+    """What keeps a page from doing anything but being read, should something hostile get in."""
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    policy = (
+        "default-src 'none'",
+        f"style-src 'sha256-{digest}'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'self'",
+    )
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+
+
+def format_duration(seconds: float) -> str:
+    """A span of time in the two units that matter; a clock that went back gives 0 s."""
+    seconds = max(0.0, seconds)
+    if seconds < 10:  # noqa: PLR2004 - below that a tenth can be told apart
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    units = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next((index for index, (count, _) in enumerate(units) if count), len(units) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in units[first : first + 2])
+
+
+def format_size(size_bytes: int) -> str:
+    """A number of bytes in the unit that keeps it short."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1024:  # noqa: PLR2004
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TB"
+
+
+def _render(template: str, **values: object) -> bytes:
+    text = _templates().get_template(template).render(values)
+    return text.encode("utf-8", "replace")  # half a surrogate pair can be logged, not sent
+
+
+@cache
+def _style() -> str:
+    return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        style=Markup(_style()),  # noqa: S704 - our own file
+        chart_width=WIDTH,
+        chart_height=HEIGHT,
+        log_size=format_size(LOG_BYTES),
+    )
+    environment.filters.update(
+        moment=_moment, size=format_size, points=_points, file_path=_file_path
+    )
+    return environment
+
+
+def _moment(instant: datetime) -> str:
+    return instant.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _points(line: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:g},{y:g}" for x, y in line)
+
+
+def _file_path(file: KeptFile, run: RunRecord) -> str:
+    """Relative to the page of the run."""
+    return f"./{quote(run.run_id, safe='')}/files/{quote(file.name)}"
+
+
+def _task_instance(key: SubmissionKey) -> str:
+    dag_id, dag_run_id, task_id = (
+        quote(part, safe="") for part in (key.dag_id, key.dag_run_id, key.task_id)
+    )
+    mapped = f"/mapped/{key.map_index}" if key.map_index >= 0 else ""
+    return f"dags/{dag_id}/runs/{dag_run_id}/tasks/{task_id}{mapped}"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,115 @@
+"""What Airflow learns of this package when it starts; imports nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Connection type, operators, sensors, triggers, links and the `[mltrain]` section."""
+    return {
+        "package-name": "airflow-mltrain",
+        "name": "ML Training",
+        "description": "Submit machine-learning training scripts to compute targets.",
+        "integrations": [
+            {
+                "integration-name": "ML Training",
+                "external-doc-url": "https://pypi.org/project/airflow-mltrain/",
+                "tags": ["software"],
+            }
+        ],
+        "operators": [_modules("airflow_mltrain.operators.submit_training_run")],
+        "sensors": [_modules("airflow_mltrain.sensors.training_run")],
+        "triggers": [_modules("airflow_mltrain.triggers.training_run")],
+        "hooks": [
+            _modules("airflow_mltrain.hooks.compute_target", "airflow_mltrain.hooks.environment")
+        ],
+        "connection-types": [_COMPUTE_TARGET],
+        "extra-links": ["airflow_mltrain.links.TrainingRunLink"],
+        "config": {
+            "mltrain": {
+                "description": "Where training runs are recorded, kept and executed.",
+                "options": _OPTIONS,
+            }
+        },
+    }
+
+
+def _modules(*names: str) -> dict[str, Any]:
+    return {"integration-name": "ML Training", "python-modules": list(names)}
+
+
+def _option(description: str, default: str, kind: str = "string", **more: Any) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": "0.1.0",
+        "type": kind,
+        "example": more.pop("example", None),
+        "default": default,
+        **more,
+    }
+
+
+_COMPUTE_TARGET = {
+    "connection-type": "mltrain_compute",
+    "hook-class-name": "airflow_mltrain.hooks.compute_target.ComputeTargetHook",
+    "hook-name": "ML compute target",
+    "ui-field-behaviour": {
+        "hidden-fields": ["host", "schema", "login", "password", "port"],
+        "relabeling": {},
+        "placeholders": {},
+    },
+    "conn-fields": {
+        "kind": {
+            "label": "Kind",
+            "description": "What the target is: `local` is the machine that submits.",
+            "schema": {"type": ["string", "null"], "enum": ["local"], "default": "local"},
+        },
+        "root": {
+            "label": "Root folder",
+            "description": "Absolute path; everything of a run lies below it.",
+            "schema": {"type": ["string", "null"]},
+        },
+        "max_concurrent_runs": {
+            "label": "Runs at once",
+            "description": "The rest waits as Queued; empty for no limit.",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
+        },
+    },
+}
+
+_OPTIONS = {
+    "database": _option(
+        "The run history: a database URL (SQLite or PostgreSQL), or the id of an Airflow connection "
+        "to one. Empty: SQLite in ``$AIRFLOW_HOME/mltrain/history.db``.",
+        "",
+        example="postgresql://mltrain@db.example.org/mltrain",
+        sensitive=True,
+    ),
+    "artifacts": _option(
+        "The folder that keeps snapshots, logs and outputs. "
+        "Empty: ``$AIRFLOW_HOME/mltrain/artifacts``.",
+        "",
+        example="/srv/mltrain/artifacts",
+    ),
+    "local_root": _option(
+        "The folder in which the compute target ``local`` runs. "
+        "Empty: ``$AIRFLOW_HOME/mltrain/local``.",
+        "",
+        example="/srv/mltrain/local",
+    ),
+    "local_max_concurrent_runs": _option(
+        "How many runs the compute target ``local`` executes at once; 0 for no limit.",
+        "0",
+        "integer",
+    ),
+    "snapshot_max_megabytes": _option(
+        "The largest source directory that is accepted, in megabytes.", "300", "integer"
+    ),
+    "cancel_grace_seconds": _option(
+        "How long a canceled run has between SIGTERM and SIGKILL, in seconds.", "30", "float"
+    ),
+    "defer_after_seconds": _option(
+        "How long a task follows its run itself before it defers, in seconds.", "10", "float"
+    ),
+}

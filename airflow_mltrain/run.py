@@ -1,0 +1,201 @@
+"""A run: one execution of a script, as a user sees it."""
+
+from __future__ import annotations
+
+import codecs
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_mltrain import submission
+from airflow_mltrain.errors import (
+    ArtifactError,
+    ConfigurationError,
+    RunCanceledError,
+    RunFailedError,
+    WaitTimeoutError,
+)
+from airflow_mltrain.runs.record import MetricRecord, RunRecord
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.snapshots.snapshot import restore_snapshot
+
+if TYPE_CHECKING:
+    from airflow_mltrain.experiment import Experiment
+    from airflow_mltrain.workspace import Workspace
+
+_STEP_SECONDS = 1.0
+
+
+class Run:
+    """One execution of a script; a light handle on what the run history and the target know."""
+
+    def __init__(self, experiment: Experiment, run_id: str) -> None:
+        self.experiment = experiment
+        self.id = run_id
+
+    @classmethod
+    def get(cls, workspace: Workspace, run_id: str) -> Run:
+        """The run of that id; raises RunNotFoundError."""
+        from airflow_mltrain.experiment import Experiment  # noqa: PLC0415 - it makes runs
+
+        record = workspace.history.get(run_id)
+        return cls(Experiment(workspace, record.experiment), run_id)
+
+    def get_status(self) -> RunStatus:
+        """Where the run stands now; asks its target where it has not ended."""
+        return submission.refresh(self._workspace, self.id).status
+
+    def wait_for_completion(
+        self,
+        show_output: bool = False,  # noqa: FBT001, FBT002 - as Azure ML spells it
+        wait_post_processing: bool = False,  # noqa: FBT001, FBT002, ARG002
+        raise_on_error: bool = True,  # noqa: FBT001, FBT002
+        *,
+        timeout_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Wait until the run has ended and its outputs are kept; return `get_details()`.
+
+        With `show_output` its log is written to standard output as it grows. A failed run raises
+        RunFailedError unless `raise_on_error` is False; a canceled one does not. WaitTimeoutError
+        says that `timeout_seconds` were over first; the run goes on. Outputs are always waited for,
+        so `wait_post_processing` changes nothing.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        step_seconds = _STEP_SECONDS if deadline is None else min(_STEP_SECONDS, 0.1)
+        record = self._record()
+        for progress in submission.follow(self._workspace, self.id, wait_seconds=step_seconds):
+            record = progress.record
+            if show_output:
+                sys.stdout.write(decoder.decode(progress.log))
+                sys.stdout.flush()
+            if deadline is not None and time.monotonic() >= deadline:
+                break
+        if not record.status.is_terminal:
+            raise WaitTimeoutError(
+                f"run {self.id} is still {record.status} after {timeout_seconds} seconds; it goes on, "
+                "and can be waited for again"
+            )
+        if raise_on_error and record.status is RunStatus.FAILED:
+            require_success(self._workspace, record)
+        return self.get_details()
+
+    def cancel(self) -> None:
+        """Have the run and every process it started stopped; returns before they are gone.
+
+        They get a grace period for a checkpoint. A run that has ended stays as it is.
+        """
+        submission.cancel(self._workspace, self.id)
+
+    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
+        """What the script has logged so far, by name.
+
+        A name logged once has that value, one logged again the list of its values, and rows of one
+        name are a table: a dictionary of columns.
+        """
+        submission.refresh(self._workspace, self.id)
+        return metrics_by_name(self._workspace.history.get_metrics(self.id, name))
+
+    def get_details(self) -> dict[str, Any]:
+        """What is known of the run, under Azure ML's names."""
+        record = self._record()
+        return {
+            "runId": record.run_id,
+            "target": record.target,
+            "status": str(record.status),
+            "startTimeUtc": record.started_at.isoformat() if record.started_at else None,
+            "endTimeUtc": record.ended_at.isoformat() if record.ended_at else None,
+            "exitCode": record.exit_code,
+            "error": record.error,
+            "properties": {**record.properties, "ContentSnapshotId": record.snapshot_id},
+            "tags": dict(record.tags),
+            "runDefinition": record.config,
+        }
+
+    def get_tags(self) -> dict[str, str]:
+        """The run's tags, from its config and from its script."""
+        return dict(self._record().tags)
+
+    def get_file_names(self) -> list[str]:
+        """The files kept of an ended run: `log`, `outputs/...` and `logs/...`; none before its end."""
+        folder = self._kept_folder()
+        return sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        )
+
+    def download_file(self, name: str, output_file_path: str | Path | None = None) -> None:
+        """Copy one kept file; by default to its own name in the current directory.
+
+        Raises ArtifactError where the run kept no such file.
+        """
+        source = self._kept_folder() / name
+        destination = Path(output_file_path or Path(name).name)
+        if name not in self.get_file_names():
+            raise ArtifactError(f"run {self.id} kept no file {name!r}; get_file_names() lists them")
+        if destination.is_dir():
+            destination /= source.name
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, destination)
+
+    def download_files(self, prefix: str | None = None, output_directory: str | Path = ".") -> None:
+        """Copy the kept files whose names start with `prefix`, with their folders."""
+        for name in self.get_file_names():
+            if name.startswith(prefix or ""):
+                self.download_file(name, Path(output_directory) / name)
+
+    def restore_snapshot(self, path: str | Path) -> Path:
+        """Lay out the source directory as it was submitted, in a new folder `path`."""
+        destination = Path(path)
+        if destination.exists() and any(destination.iterdir()):
+            raise ConfigurationError(f"{destination} is not empty; name a new folder")
+        blobs = self._workspace.artifacts.blobs
+        restore_snapshot(self._record().snapshot_id, blobs, destination)
+        return destination
+
+    def __repr__(self) -> str:
+        return f"Run(experiment={self.experiment.name!r}, id={self.id!r})"
+
+    @property
+    def _workspace(self) -> Workspace:
+        return self.experiment.workspace
+
+    def _record(self) -> RunRecord:
+        return self._workspace.history.get(self.id)
+
+    def _kept_folder(self) -> Path:
+        submission.refresh(self._workspace, self.id)
+        return self._workspace.artifacts.run_folder(self.id)
+
+
+def require_success(workspace: Workspace, record: RunRecord) -> None:
+    """Raise RunFailedError or RunCanceledError, with the cause and the log's end, if the run did not complete."""
+    if record.status is RunStatus.CANCELED:
+        raise RunCanceledError(f"run {record.run_id} was canceled")
+    if record.status is RunStatus.FAILED:
+        end = submission.log_end(workspace, record.run_id)
+        shown = f"\nThe end of its log:\n{end}" if end else ""
+        raise RunFailedError(
+            f"run {record.run_id} failed on {record.target}: {record.error}{shown}",
+            run_id=record.run_id,
+            exit_code=record.exit_code,
+        )
+
+
+def metrics_by_name(points: Sequence[MetricRecord]) -> dict[str, Any]:
+    """Logged values as Azure ML's `get_metrics` arranges them."""
+    values: dict[str, list[Any]] = {}
+    for point in points:
+        values.setdefault(point.name, []).append(point.value)
+    return {name: _arranged(series) for name, series in values.items()}
+
+
+def _arranged(series: list[Any]) -> Any:
+    if len(series) == 1:
+        return series[0]
+    if all(isinstance(value, dict) for value in series):
+        columns = {column: None for row in series for column in row}
+        return {column: [row.get(column) for row in series] for column in columns}
+    return series

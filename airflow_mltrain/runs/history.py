@@ -1,0 +1,295 @@
+"""The run history: what is known of every run, kept in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
+from airflow_mltrain.runs.database import Database
+from airflow_mltrain.runs.record import MetricRecord
+from airflow_mltrain.runs.schema import (
+    environments,
+    log_positions,
+    metrics,
+    runs,
+    to_record,
+    to_row,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+    from airflow_mltrain.runs.status import RunStatus
+
+
+def open_run_history(url: str) -> RunHistory:
+    """The run history at a SQLite or PostgreSQL URL; the first call on it connects.
+
+    Where there is none yet, that call makes it, a SQLite file with its folder; an older one is
+    upgraded. ConfigurationError where the URL names neither engine.
+    """
+    return RunHistory(Database(url))
+
+
+class RunHistory:
+    """Every run and what is known of it; each call is one transaction, from any thread or process.
+
+    Any call may raise RunHistoryUnavailableError, and may then be repeated on the same object,
+    or SchemaVersionError where a newer version of this package has made the tables.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def address(self) -> str:
+        """Where the history lies, for a person: its URL without password and options."""
+        return self._database.address
+
+    def close(self) -> None:
+        """Let go of the connections; the next call opens new ones."""
+        self._database.close()
+
+    def add(self, record: RunRecord) -> RunRecord:
+        """Keep a new run, or return the one that its submission has in this generation already.
+
+        Of many callers at once one adds its record, and all get that one. RunHistoryError where
+        the run id belongs to another submission.
+        """
+        with self._database.writing() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(runs).values(to_row(record)))
+            except IntegrityError:
+                return self._find_equivalent(connection, record)
+        return record
+
+    def get(self, run_id: str) -> RunRecord:
+        """The run with this id; RunNotFoundError where there is none."""
+        with self._database.reading() as connection:
+            return self._get(connection, run_id)
+
+    def find_latest(self, key: SubmissionKey) -> RunRecord | None:
+        """The run of a submission's highest generation."""
+        statement = select(runs).where(*_is(key)).order_by(runs.c.generation.desc()).limit(1)
+        with self._database.reading() as connection:
+            row = connection.execute(statement).mappings().first()
+        return None if row is None else to_record(row)
+
+    def list_runs(self, experiment: str | None = None, *, limit: int = 100) -> list[RunRecord]:
+        """The newest runs, of one experiment or of all, newest first."""
+        statement = select(runs).order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
+        if experiment is not None:
+            statement = statement.where(runs.c.experiment == experiment)
+        with self._database.reading() as connection:
+            rows = connection.execute(statement.limit(max(limit, 0))).mappings().all()
+        return [to_record(row) for row in rows]
+
+    def advance(
+        self,
+        run_id: str,
+        status: RunStatus,
+        *,
+        is_started: bool | None = None,
+        started_at: datetime | None = None,
+        ended_at: datetime | None = None,
+        exit_code: int | None = None,
+        error: str | None = None,
+    ) -> RunRecord:
+        """Keep what was observed of a run, and return the run as it stands after.
+
+        News may come late, twice, or from many observers: the status moves forward only, and
+        once a run has ended neither it nor the facts of its end change any more.
+        """
+        observed = {
+            "is_started": is_started,
+            "started_at": started_at,
+            "ended_at": ended_at,
+            "exit_code": exit_code,
+            "error": error,
+        }
+        facts: dict[str, Any] = {name: fact for name, fact in observed.items() if fact is not None}
+        with self._database.writing() as connection:
+            run = self._get(connection, run_id, is_locked=True)
+            if run.status.is_terminal:
+                return run
+            facts["status"] = run.status.advanced_to(status)
+            advanced = replace(run, **facts)
+            if advanced != run:
+                connection.execute(update(runs).where(runs.c.run_id == run_id).values(facts))
+        return advanced
+
+    def annotate(
+        self,
+        run_id: str,
+        *,
+        tags: Mapping[str, str] | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> RunRecord:
+        """Set some of a run's tags and properties, before or after its end; the rest stay."""
+        with self._database.writing() as connection:
+            run = self._get(connection, run_id, is_locked=True)
+            merged: dict[str, Any] = {
+                "tags": {**run.tags, **(tags or {})},
+                "properties": {**run.properties, **(properties or {})},
+            }
+            connection.execute(update(runs).where(runs.c.run_id == run_id).values(merged))
+        return replace(run, **merged)
+
+    def add_metrics(
+        self,
+        run_id: str,
+        points: Sequence[MetricRecord],
+        *,
+        position: int,
+        next_position: int,
+    ) -> bool:
+        """Keep what the job's metrics file says between two positions, in bytes, exactly once.
+
+        False, and nothing is kept, where the history does not stand at `position`: another reader
+        was faster, or this call was made before.
+        """
+        if next_position < position or (points and next_position == position):
+            raise ValueError(f"{len(points)} metrics cannot lie in [{position}, {next_position})")
+        rows = [
+            {"run_id": run_id, "position": position, "ordinal": ordinal, **vars(point)}
+            for ordinal, point in enumerate(points)
+        ]
+        move_on = (
+            update(runs)
+            .where(runs.c.run_id == run_id, runs.c.metrics_position == position)
+            .values(metrics_position=next_position)
+        )
+        with self._database.writing() as connection:
+            if not connection.execute(move_on).rowcount:
+                self._get(connection, run_id)
+                return False
+            if rows:
+                connection.execute(insert(metrics), rows)
+        return True
+
+    def get_metrics(self, run_id: str, name: str | None = None) -> list[MetricRecord]:
+        """A run's metrics, one name or all, in the order in which the script logged them."""
+        statement = (
+            select(metrics.c.name, metrics.c.value, metrics.c.logged_at, metrics.c.step)
+            .where(metrics.c.run_id == run_id)
+            .order_by(metrics.c.position, metrics.c.ordinal)
+        )
+        if name is not None:
+            statement = statement.where(metrics.c.name == name)
+        with self._database.reading() as connection:
+            rows = connection.execute(statement).all()
+            if not rows:
+                self._get(connection, run_id)
+        return [MetricRecord(*row) for row in rows]
+
+    def log_position(self, run_id: str, reader: str) -> int:
+        """How many bytes of the run's log a reader has dealt with; 0 where it never said."""
+        statement = select(log_positions.c.position).where(*_is_position(run_id, reader))
+        with self._database.reading() as connection:
+            return connection.scalar(statement) or 0
+
+    def set_log_position(self, run_id: str, reader: str, position: int) -> None:
+        """Keep how many bytes a reader has dealt with; a lower number than before is ignored."""
+        known = select(log_positions.c.position).where(*_is_position(run_id, reader))
+        row = {"run_id": run_id, "reader": reader, "position": position}
+        with self._database.writing() as connection:
+            self._get(connection, run_id, is_locked=True)  # one writer per run
+            before = connection.scalar(known)
+            if before is None:
+                connection.execute(insert(log_positions).values(row))
+            elif before < position:
+                move_on = update(log_positions).where(*_is_position(run_id, reader))
+                connection.execute(move_on.values(position=position))
+
+    def register_environment(self, name: str, content: Mapping[str, Any]) -> int:
+        """The version of an environment with this content: a new one unless the latest has it."""
+        with self._database.writing() as connection:
+            while True:
+                latest = _find_environment(connection, name, None)
+                if latest is not None and _canonical(latest[1]) == _canonical(content):
+                    return latest[0]
+                version = latest[0] + 1 if latest else 1
+                row = {"name": name, "version": version, "content": dict(content)}
+                try:
+                    with connection.begin_nested():
+                        connection.execute(insert(environments).values(row))
+                except IntegrityError:
+                    continue  # another caller took this version
+                return version
+
+    def find_environment(
+        self,
+        name: str,
+        version: int | None = None,
+    ) -> tuple[int, dict[str, Any]] | None:
+        """An environment's version and content; its latest where no version is asked for."""
+        with self._database.reading() as connection:
+            return _find_environment(connection, name, version)
+
+    def list_environments(self) -> dict[str, int]:
+        """The latest version of every environment, by name."""
+        name = environments.c.name
+        statement = select(name, func.max(environments.c.version)).group_by(name).order_by(name)
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
+    def _get(self, connection: Connection, run_id: str, *, is_locked: bool = False) -> RunRecord:
+        statement = select(runs).where(runs.c.run_id == run_id)
+        if is_locked:
+            statement = statement.with_for_update()
+        row = connection.execute(statement).mappings().first()
+        if row is None:
+            raise RunNotFoundError(
+                f"there is no run {run_id!r} in the run history {self.address}; check the id, "
+                "and that this is the history it was submitted to",
+            )
+        return to_record(row)
+
+    def _find_equivalent(self, connection: Connection, record: RunRecord) -> RunRecord:
+        if record.submission is not None:
+            same = (*_is(record.submission), runs.c.generation == record.generation)
+            row = connection.execute(select(runs).where(*same)).mappings().first()
+            if row is not None:
+                return to_record(row)
+        known = self._get(connection, record.run_id)
+        if (known.submission, known.generation) != (record.submission, record.generation):
+            raise RunHistoryError(
+                f"the run id {record.run_id!r} belongs to another submission in the run history "
+                f"{self.address}; choose a new id",
+            )
+        return known
+
+
+def _is(key: SubmissionKey) -> list[ColumnElement[bool]]:
+    return [runs.c[name] == value for name, value in asdict(key).items()]
+
+
+def _is_position(run_id: str, reader: str) -> list[ColumnElement[bool]]:
+    return [log_positions.c.run_id == run_id, log_positions.c.reader == reader]
+
+
+def _find_environment(
+    connection: Connection,
+    name: str,
+    version: int | None,
+) -> tuple[int, dict[str, Any]] | None:
+    statement = select(environments.c.version, environments.c.content)
+    statement = statement.where(environments.c.name == name)
+    if version is not None:
+        statement = statement.where(environments.c.version == version)
+    row = connection.execute(statement.order_by(environments.c.version.desc()).limit(1)).first()
+    return None if row is None else (row[0], row[1])
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(dict(content), sort_keys=True)

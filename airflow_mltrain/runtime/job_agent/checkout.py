@@ -1,0 +1,195 @@
+"""Laying out a snapshot from a folder of blobs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+from typing import Any, Dict, List, Mapping, Optional
+
+_VERSION = 1
+_DIGEST = re.compile("[0-9a-f]{64}")
+_MODE = re.compile("[0-7]{1,3}")
+_BUFFER_BYTES = 1 << 20
+_MOST_LINKS = 40  # the kernel follows no more on one way, and says that they go in circles
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+
+def check_out(manifest: bytes, blobs: str, destination: str) -> None:
+    """Lay out the snapshot in a new directory, or one that an interrupted call left.
+
+    Nothing is written unless every entry stays inside and every blob is there: ValueError names an
+    unsafe or damaged entry, FileNotFoundError a missing blob. The owner may always enter and
+    change the directories; files get their own mode. Content is copied, never shared.
+    """
+    entries = _read_manifest(manifest)
+    folder = os.fsencode(blobs)
+    _require_blobs(entries, folder)
+    root = os.fsencode(destination)
+    os.makedirs(root, exist_ok=True)
+    for entry in entries:
+        path = root + b"/" + _encode(entry["path"])
+        if entry["kind"] == "directory":
+            _make_directory(path, int(entry["mode"], 8) | 0o700)
+        elif entry["kind"] == "link":
+            _make_link(path, _encode(entry["target"]))
+        else:
+            _copy(_locate(folder, entry["sha256"]), path, int(entry["mode"], 8))
+
+
+def find_leaving_link(links: Mapping[str, str]) -> Optional[str]:
+    """Which of these links, path to target, leads outside the directory all paths are from.
+
+    An absolute target is outside. Links on the way are followed; a link that leads nowhere, or in
+    circles, stays inside.
+    """
+    for path in links:
+        if _leaves(path, links):
+            return path
+    return None
+
+
+def _leaves(path: str, links: Mapping[str, str]) -> bool:
+    place = path.split("/")[:-1]
+    ahead = [path.rpartition("/")[2]]
+    followed = 0
+    while ahead and followed <= _MOST_LINKS:
+        name = ahead.pop()
+        if name == "..":
+            if not place:
+                return True
+            place.pop()
+        elif name not in ("", "."):
+            onward = links.get("/".join([*place, name]))
+            if onward is None:
+                place.append(name)
+            elif onward.startswith("/"):
+                return True
+            else:
+                ahead.extend(reversed(onward.split("/")))
+                followed += 1
+    return False
+
+
+def _read_manifest(manifest: bytes) -> List[Dict[str, Any]]:
+    header, *lines = manifest.decode("ascii").splitlines() or [""]
+    if json.loads(header) != {"version": _VERSION}:
+        raise ValueError("the manifest has a version unknown here: {:.80}".format(header))
+    entries = [json.loads(line) for line in lines]
+    directories = {""}
+    links = {}
+    seen = set()
+    for entry in entries:
+        path = _require_sound(entry)["path"]
+        parent = path.rpartition("/")[0]
+        if path in seen or parent not in directories:
+            raise ValueError("{!r} comes twice, or not below a directory".format(path))
+        seen.add(path)
+        if entry["kind"] == "directory":
+            directories.add(path)
+        elif entry["kind"] == "link":
+            links[path] = entry["target"]
+    leaving = find_leaving_link(links)
+    if leaving is not None:
+        raise ValueError("the link {!r} -> {!r} leads outside".format(leaving, links[leaving]))
+    return entries
+
+
+def _require_sound(entry: Any) -> Dict[str, Any]:
+    kind = entry.get("kind") if isinstance(entry, dict) else None
+    is_sound = kind in ("file", "directory", "link") and _is_safe(entry.get("path"))
+    if is_sound and kind == "link":
+        target = entry.get("target")
+        is_sound = isinstance(target, str) and target != "" and "\0" not in target
+    elif is_sound:
+        is_sound = _is_text(entry.get("mode"), _MODE)
+    if is_sound and kind == "file":
+        is_sound = _is_text(entry.get("sha256"), _DIGEST) and type(entry.get("size")) is int
+    if not is_sound:
+        raise ValueError("the manifest has an unsafe or damaged entry: {!r:.200}".format(entry))
+    return entry
+
+
+def _is_safe(path: Any) -> bool:
+    if not isinstance(path, str) or "\0" in path:
+        return False
+    return not {"", ".", ".."}.intersection(path.split("/"))
+
+
+def _is_text(value: Any, form: "re.Pattern[str]") -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
+
+
+def _require_blobs(entries: List[Dict[str, Any]], folder: bytes) -> None:
+    sizes = {entry["sha256"]: entry["size"] for entry in entries if entry["kind"] == "file"}
+    for digest, size in sizes.items():
+        path = _locate(folder, digest)
+        try:
+            found = os.stat(path).st_size
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                errno.ENOENT, "blob {} is missing".format(digest), os.fsdecode(path)
+            ) from None
+        if found != size:
+            raise ValueError(
+                "blob {} is damaged: it has {} bytes, not {}".format(digest, found, size)
+            )
+
+
+def _make_directory(path: bytes, mode: int) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise
+    os.chmod(path, mode)
+
+
+def _make_link(path: bytes, target: bytes) -> None:
+    try:
+        os.symlink(target, path)
+    except FileExistsError:
+        os.unlink(path)
+        os.symlink(target, path)
+
+
+def _copy(blob: bytes, path: bytes, mode: int) -> None:
+    source = os.open(blob, os.O_RDONLY)
+    try:
+        copy = _create(path)
+        try:
+            while True:
+                data = os.read(source, _BUFFER_BYTES)
+                if not data:
+                    break
+                _write(copy, data)
+            os.fchmod(copy, mode)
+        finally:
+            os.close(copy)
+    finally:
+        os.close(source)
+
+
+def _create(path: bytes) -> int:
+    try:
+        return os.open(path, _CREATE, 0o600)
+    except FileExistsError:
+        os.unlink(path)  # an interrupted call left it; writing into it could follow a link
+        return os.open(path, _CREATE, 0o600)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _locate(folder: bytes, digest: str) -> bytes:
+    name = digest.encode("ascii")
+    return folder + b"/" + name[:2] + b"/" + name
+
+
+def _encode(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

@@ -1,0 +1,178 @@
+"""The files of one job on a machine; nothing else knows their names."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+from typing import Any, Dict, Optional
+
+TERMINAL = ("Completed", "Failed", "Canceled")
+_RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+_RESERVE_BYTES = 16 * 1024
+
+
+class JobFolder:
+    """`<root>/runs/<run_id>/`: the job's code, log, metrics and state.
+
+    `state.json` is the claim: whoever creates it is the one supervisor the job will ever have.
+    """
+
+    def __init__(self, root: str, run_id: str) -> None:
+        if not _RUN_ID.fullmatch(run_id):
+            raise ValueError("not a run id: {!r}".format(run_id))
+        self.root = root
+        self.run_id = run_id
+        self.path = os.path.join(root, "runs", run_id)
+        self.blobs = os.path.join(root, "blobs")
+        self.slots = os.path.join(root, "slots")
+        self.code = os.path.join(self.path, "code")
+        self.outputs = os.path.join(self.code, "outputs")
+        self.watched_logs = os.path.join(self.code, "logs")
+        self.log = os.path.join(self.path, "log")
+        self.metrics = os.path.join(self.path, "metrics.jsonl")
+        self.spec = os.path.join(self.path, "job.json")
+        self.state = os.path.join(self.path, "state.json")
+        self.cancel_mark = os.path.join(self.path, "cancel")
+        self.burial_lock = os.path.join(self.path, "lock")
+        self.supervisor_log = os.path.join(self.path, "supervisor.log")
+        self._reserve = os.path.join(self.path, "state.reserve")
+
+    def create(self) -> None:
+        """Make the folder, for its owner alone; nothing if it is there."""
+        os.makedirs(self.path, mode=0o700, exist_ok=True)
+
+    def write_spec(self, spec: Dict[str, Any]) -> None:
+        """Store what is to run, whole or not at all; the first writer wins."""
+        write_new(self.spec, json.dumps(spec).encode())
+
+    def read_spec(self) -> Dict[str, Any]:
+        """What is to run."""
+        with open(self.spec, "rb") as file:
+            spec = json.load(file)
+        return dict(spec)
+
+    def claim(self, state: Dict[str, Any]) -> bool:
+        """Become the job's only supervisor, also through a power cut; False if it has or had one."""
+        # Overwriting blocks that are already ours works on a full disk: the end can be recorded.
+        reserve = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(reserve, 0, _RESERVE_BYTES)
+        finally:
+            os.close(reserve)
+        return write_new(self.state, _encoded(state))
+
+    def read_state(self) -> Optional[Dict[str, Any]]:
+        """The job's state, or None where no supervisor has claimed it."""
+        try:
+            with open(self.state, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        try:
+            state = json.loads(content)
+        except ValueError:  # as a power cut may leave it; its writer is gone with the host
+            return {"status": "Preparing", "supervisor": {"pid": 0, "boot_id": "of a power cut"}}
+        return dict(state)
+
+    def write_state(self, state: Dict[str, Any]) -> None:
+        """Replace the state, whole or not at all."""
+        self.create()  # a script may have removed the folder it lives in
+        draft = _draft(self.state)
+        try:
+            _write_file(draft, _encoded(state), os.O_CREAT | os.O_EXCL)
+            os.replace(draft, self.state)
+        finally:
+            _remove(draft)
+
+    def write_last_state(self, state: Dict[str, Any]) -> None:
+        """Replace the state for good: on a full disk too, and through a power cut."""
+        try:
+            self.write_state(state)
+        except OSError as error:
+            content = _encoded(state)
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if not is_full or len(content) > _RESERVE_BYTES:
+                raise
+            _write_file(self._reserve, content.ljust(_RESERVE_BYTES))
+            os.replace(self._reserve, self.state)
+        _make_lasting(self.state)
+        _make_lasting(self.path)
+
+    def mark_canceled(self) -> None:
+        """Ask for the job's end; outlasts every process, and stops a job that has yet to start."""
+        self.create()
+        os.close(os.open(self.cancel_mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def is_marked_canceled(self) -> bool:
+        """Whether somebody asked for the job's end."""
+        return os.path.exists(self.cancel_mark)
+
+
+def write_new(path: str, content: bytes) -> bool:
+    """Create a file for good, whole or not at all; False, and unchanged, if there is one."""
+    if os.path.exists(path):
+        return False
+    draft = _draft(path)
+    try:
+        _write_file(draft, content, os.O_CREAT | os.O_EXCL)
+        _make_lasting(draft)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        _remove(draft)
+    _make_lasting(os.path.dirname(path))
+    return True
+
+
+def size_of(path: str) -> int:
+    """The file's size in bytes; 0 where there is none."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def read_from(path: str, position: int, limit: int) -> bytes:
+    """At most `limit` bytes of a regular file past `position`; none where it is something else."""
+    try:
+        # A script may have put a link or a pipe there, to be read through or waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+            return b""
+        raise
+    with os.fdopen(descriptor, "rb", closefd=True, buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        file.seek(position)
+        return file.read(limit) or b""
+
+
+def _draft(path: str) -> str:
+    return "{}.{}".format(path, os.urandom(8).hex())
+
+
+def _write_file(path: str, content: bytes, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _make_lasting(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _encoded(state: Dict[str, Any]) -> bytes:
+    return json.dumps(state).encode()
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,102 @@
+"""How many jobs of one machine may run at once: locked files, which the kernel frees."""
+
+import contextlib
+import fcntl
+import os
+from typing import Callable, Optional
+
+_LOOK_SECONDS = 0.05
+
+
+class Slot:
+    """The right to run, until `free` or the end of the process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def last_holder(self) -> Optional[str]:
+        """The run id that `occupy` wrote last, by whomever; None in a new slot."""
+        return os.pread(self._descriptor, 4096, 0).decode() or None
+
+    def occupy(self, run_id: str) -> None:
+        """Leave word of who has it, for the next one."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, run_id.encode(), 0)
+
+    def free(self) -> None:
+        """Give it up."""
+        os.close(self._descriptor)
+
+
+def acquire(
+    folder: str,
+    count: int,
+    turn: str,
+    is_stopped: Callable[[], bool],
+    wait: Callable[[float], None],
+) -> Optional[Slot]:
+    """Wait in line for one of `count` slots; None if `is_stopped` became true first.
+
+    `turn` is the caller's alone; those who wait are served in its order.
+    """
+    line = os.path.join(folder, "line")
+    os.makedirs(line, mode=0o700, exist_ok=True)
+    ticket = os.path.join(line, turn)
+    draft = os.path.join(folder, turn)
+    held_ticket = _open(draft)
+    try:
+        fcntl.flock(held_ticket, fcntl.LOCK_EX)
+        os.rename(
+            draft, ticket
+        )  # in line only once it is locked: an unlocked ticket is a dead one
+        while not is_stopped():
+            slot = _take_one(folder, count) if _is_first(line, turn) else None
+            if slot is not None:
+                return slot
+            wait(_LOOK_SECONDS)
+        return None
+    finally:
+        if os.path.exists(ticket):
+            os.unlink(ticket)
+        os.close(held_ticket)
+
+
+def _take_one(folder: str, count: int) -> Optional[Slot]:
+    for number in range(count):
+        slot = _open(os.path.join(folder, str(number)))
+        if _lock(slot, fcntl.LOCK_EX):
+            return Slot(slot)
+        os.close(slot)
+    return None
+
+
+def _is_first(line: str, turn: str) -> bool:
+    earlier = sorted(name for name in os.listdir(line) if name < turn)
+    return not any(_is_waiting(os.path.join(line, name)) for name in earlier)
+
+
+def _is_waiting(ticket: str) -> bool:
+    try:
+        descriptor = os.open(ticket, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _lock(descriptor, fcntl.LOCK_SH):
+            return True
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(ticket)  # who died in line is out of it
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,88 @@
+"""The `[mltrain]` section of airflow.cfg, typed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from airflow_mltrain.errors import ConfigurationError
+
+SECTION = "mltrain"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the `[mltrain]` section says, with every default filled in; `provider_info` documents it."""
+
+    database_url: str
+    artifacts: Path
+    local_root: Path
+    local_max_concurrent_runs: int | None = None
+    snapshot_max_megabytes: int = 300
+    cancel_grace_seconds: float = 30.0
+    defer_after_seconds: float = 10.0
+    event_delay_seconds: float = 6.0
+
+
+def read_settings() -> Settings:
+    """The settings as airflow.cfg and `AIRFLOW__MLTRAIN__...` give them now.
+
+    Raises ConfigurationError naming the option whose value cannot be used.
+    """
+    from airflow.sdk import conf  # noqa: PLC0415 - the core starts without Airflow
+
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "mltrain"
+
+    def text(option: str, default: object) -> str:
+        return str(conf.get(SECTION, option, fallback="") or default)
+
+    def number(option: str, default: float) -> float:
+        given = text(option, default)
+        try:
+            value = float(given)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise ConfigurationError(
+                f"[{SECTION}] {option} = {given!r} in airflow.cfg: give a number that is not negative"
+            )
+        return value
+
+    # Airflow 3.3 may fail a deferral that resumes before the worker's first leg is reported, which
+    # takes up to a heartbeat interval.
+    heartbeat_seconds = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
+    return Settings(
+        database_url=_database_url(text("database", f"sqlite:///{home / 'history.db'}")),
+        artifacts=_local_folder("artifacts", text("artifacts", home / "artifacts")),
+        local_root=Path(text("local_root", home / "local")).expanduser(),
+        local_max_concurrent_runs=int(number("local_max_concurrent_runs", 0)) or None,
+        snapshot_max_megabytes=int(number("snapshot_max_megabytes", 300)),
+        cancel_grace_seconds=number("cancel_grace_seconds", 30),
+        defer_after_seconds=number("defer_after_seconds", 10),
+        event_delay_seconds=heartbeat_seconds + 1.0,
+    )
+
+
+def _database_url(given: str) -> str:
+    if "://" in given:
+        return given
+    from airflow.sdk import BaseHook  # noqa: PLC0415 - only where a connection is named
+
+    connection = BaseHook.get_connection(given)
+    if connection.conn_type not in ("postgres", "sqlite"):
+        raise ConfigurationError(
+            f"[{SECTION}] database = {given!r}: connection {given!r} is of type "
+            f"{connection.conn_type!r}; give one of type postgres or sqlite, or a database URL"
+        )
+    return connection.get_uri().replace("postgres://", "postgresql://", 1)
+
+
+def _local_folder(option: str, given: str) -> Path:
+    url = urlsplit(given)
+    if url.scheme not in ("", "file"):
+        raise ConfigurationError(
+            f"[{SECTION}] {option} = {given!r}: only a local folder or a file:// URL is supported"
+        )
+    return Path(unquote(url.path)).expanduser()

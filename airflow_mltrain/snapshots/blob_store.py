@@ -1,0 +1,189 @@
+"""The blob store: bytes by their SHA-256, in a folder."""
+# ruff: noqa: PTH103, PTH104, PTH108, PTH110, PTH116, PTH120
+# A snapshot passes 10,000 paths through here, where the cost of Path objects would show.
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple, TYPE_CHECKING
+
+from typing_extensions import Self
+
+from airflow_mltrain.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+_MODE = 0o444
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_BUFFER_BYTES = 1 << 20  # what is smaller is read in one piece
+
+
+class StoredBlob(NamedTuple):
+    """What became of a content that was put."""
+
+    digest: str
+    size: int
+    is_new: bool
+
+
+class BlobStore:
+    """Blobs at `<root>/<first two digits>/<digest>`, read-only, each whole or absent.
+
+    Any number of processes may write at once and be killed at any line. Every call raises
+    ArtifactError where the folder cannot be read or written, and leaves nothing half-written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._root = os.fspath(root)
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store a blob and return its digest; nothing is written if the store has it."""
+        return self._put(data).digest
+
+    def put_file(self, path: Path) -> tuple[str, int]:
+        """Store a file's content, read once, and return its digest and size in bytes."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                blob = self.put_descriptor(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise ArtifactError(
+                f"{path} cannot be stored: {error.strerror}; make it a file that this user may "
+                "read, then repeat"
+            ) from error
+        return blob.digest, blob.size
+
+    def put_descriptor(self, descriptor: int) -> StoredBlob:
+        """Store what is left to read of an open file, read once; OSError is the reading's."""
+        start = b""
+        while more := os.read(descriptor, _BUFFER_BYTES):
+            start += more
+            if len(start) >= _BUFFER_BYTES:
+                return self._put_stream(start, descriptor)
+        return self._put(start)
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        """Which of these blobs the store lacks."""
+        return {digest for digest in digests if not os.path.exists(self._locate(digest))}
+
+    def path(self, digest: str) -> Path:
+        """Where this blob lies, or would."""
+        if not _DIGEST.fullmatch(digest):
+            raise ArtifactError(f"{digest!r} names no blob: a digest has 64 hexadecimal digits")
+        return Path(self._locate(digest))
+
+    def read(self, digest: str) -> bytes:
+        """The blob's bytes, checked against its digest."""
+        path = self.path(digest)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ArtifactError(
+                f"blob {path} cannot be read: {error.strerror}; restore it from a backup, or "
+                "submit its source directory again"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ArtifactError(
+                f"blob {path} is damaged; delete it, then submit its source directory again"
+            )
+        return data
+
+    def _put(self, data: bytes) -> StoredBlob:
+        digest = hashlib.sha256(data).hexdigest()
+        final = self._locate(digest)
+        is_new = not _has_size(final, len(data))
+        if is_new:
+            with _Draft(final) as draft:
+                draft.write(data)
+                draft.commit(final)
+        return StoredBlob(digest, len(data), is_new)
+
+    def _put_stream(self, start: bytes, source: int) -> StoredBlob:
+        hashed = hashlib.sha256()
+        size = 0
+        chunk = start
+        with _Draft(f"{self._root}/stream") as draft:
+            while chunk:
+                hashed.update(chunk)
+                size += len(chunk)
+                draft.write(chunk)
+                chunk = os.read(source, _BUFFER_BYTES)
+            digest = hashed.hexdigest()
+            final = self._locate(digest)
+            is_new = not _has_size(final, size)
+            if is_new:
+                draft.commit(final)
+        return StoredBlob(digest, size, is_new)
+
+    def _locate(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest}"
+
+
+class _Draft:
+    """A blob being written beside its place, gone at the end unless it was committed."""
+
+    def __init__(self, beside: str) -> None:
+        self._path = f"{beside}.{token_hex(8)}"
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        try:
+            try:
+                self._descriptor = os.open(self._path, _CREATE, _MODE)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(self._path), exist_ok=True)
+                self._descriptor = os.open(self._path, _CREATE, _MODE)
+            os.fchmod(self._descriptor, _MODE)  # the umask may have taken bits
+        except OSError as error:
+            self.__exit__()
+            raise _unwritable(self._path, error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            with suppress(OSError):
+                os.unlink(self._path)
+
+    def write(self, data: bytes) -> None:
+        try:
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, memoryview(data)[written:])
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def commit(self, final: str) -> None:
+        try:
+            try:
+                os.rename(self._path, final)
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(final), exist_ok=True)
+                os.rename(self._path, final)
+        except OSError as error:
+            raise _unwritable(final, error) from error
+
+
+def _has_size(path: str, size: int) -> bool:
+    """Whether the blob is there; a power failure can leave one short, which is written again."""
+    try:
+        return os.stat(path).st_size == size
+    except OSError:
+        return False
+
+
+def _unwritable(path: str, error: OSError) -> ArtifactError:
+    return ArtifactError(
+        f"the artifact store cannot write {path}: {error.strerror}; make room or give this user "
+        "permission there, then repeat"
+    )

@@ -1,0 +1,104 @@
+"""The manifest: everything in a snapshot, and by its hash the snapshot's id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from airflow_mltrain.errors import SnapshotError
+
+_VERSION = 1
+_MODE = re.compile("[0-7]{1,3}")
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, link or directory; `path` is relative, with `/` between names.
+
+    A file has `mode`, `sha256` and `size`, a link has `target`, a directory has `mode`. Names that
+    are not UTF-8 hold surrogate escapes.
+    """
+
+    kind: Literal["file", "link", "directory"]
+    path: str
+    mode: str | None = None  # the permission bits in octal, such as "644"
+    sha256: str | None = None
+    size: int | None = None
+    target: str | None = None
+
+    def encode(self) -> str:
+        """The entry as a line of a manifest, without the line's end; equal entries give equal lines."""
+        path = json.dumps(self.path)
+        if self.kind == "file":
+            return (
+                f'{{"kind":"file","mode":"{self.mode}","path":{path},'
+                f'"sha256":"{self.sha256}","size":{self.size}}}'
+            )
+        if self.kind == "link":
+            return f'{{"kind":"link","path":{path},"target":{json.dumps(self.target)}}}'
+        return f'{{"kind":"directory","mode":"{self.mode}","path":{path}}}'
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The entries of a snapshot; their order does not matter."""
+
+    entries: tuple[Entry, ...]
+
+    @cached_property
+    def snapshot_id(self) -> str:
+        """The SHA-256 of the encoded manifest, in hexadecimal."""
+        return hashlib.sha256(self.encode()).hexdigest()
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """The size of all files together; equal files count each."""
+        return sum(entry.size or 0 for entry in self.entries)
+
+    def encode(self) -> bytes:
+        """The manifest as JSON lines in ASCII, sorted by path, below a line with the version."""
+        lines = [entry.encode() for entry in sorted(self.entries, key=lambda entry: entry.path)]
+        return "\n".join([f'{{"version":{_VERSION}}}', *lines, ""]).encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Manifest:
+        """Read what `encode` wrote; raises SnapshotError for anything else, byte for byte."""
+        try:
+            header, *lines = [json.loads(line) for line in data.decode("ascii").splitlines()]
+            version = header["version"]
+            manifest = cls(tuple(Entry(**line) for line in lines)) if version == _VERSION else None
+        except (ValueError, TypeError, KeyError) as error:
+            raise SnapshotError(_damaged(data)) from error
+        if manifest is None:
+            raise SnapshotError(
+                f"the manifest has version {version!r}, and this airflow-mltrain reads version "
+                f"{_VERSION}; install the release that took the snapshot, or a newer one"
+            )
+        if not all(map(_is_sound, manifest.entries)) or manifest.encode() != data:
+            raise SnapshotError(_damaged(data))
+        return manifest
+
+
+def _is_sound(entry: Entry) -> bool:
+    if not isinstance(entry.path, str) or entry.kind not in {"file", "link", "directory"}:
+        return False
+    if entry.kind == "link":
+        return isinstance(entry.target, str)
+    if not isinstance(entry.mode, str) or not _MODE.fullmatch(entry.mode):
+        return False
+    if entry.kind == "directory":
+        return True
+    digest, size = entry.sha256, entry.size
+    return isinstance(digest, str) and bool(_DIGEST.fullmatch(digest)) and type(size) is int
+
+
+def _damaged(data: bytes) -> str:
+    return (
+        f"the manifest ({len(data):,} bytes, starting {data[:40]!r}) is damaged or is none; "
+        "submit again to take a new snapshot"
+    )

@@ -1,0 +1,101 @@
+"""What every compute target can do, and the values that cross that line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from airflow_mltrain.runs.status import RunStatus
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run as its compute target is asked to execute it."""
+
+    run_id: str
+    snapshot_id: str
+    argv: tuple[str, ...]
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    max_run_duration_seconds: float | None = None
+    cancel_grace_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an observer knows already: the status, and how many bytes of log and metrics."""
+
+    status: RunStatus = RunStatus.NOT_STARTED
+    log: int = 0
+    metrics: int = 0
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job as its target saw it, with the bytes of log and metrics past what was seen."""
+
+    status: RunStatus
+    log: bytes = b""
+    metrics: bytes = b""
+    exit_code: int | None = None
+    reason: str | None = None  # why it failed
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    log_bytes: int | None = None  # final sizes; None while the job lives
+    metrics_bytes: int | None = None
+
+
+class ComputeTarget(Protocol):
+    """A place that executes jobs.
+
+    Every verb is short and may be repeated; none waits for a job to end. A job is addressed by its
+    run id alone, which the caller chooses. All raise TargetUnreachableError where the target does
+    not answer; that says nothing about its jobs.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name users give it: an Airflow connection id, or `local`."""
+
+    @property
+    def place(self) -> str:
+        """Tells apart the places that one name may mean; only its own place knows a job."""
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        """Which of these blobs the target lacks."""
+
+    def upload(self, blobs: Mapping[str, Path]) -> None:
+        """Store blobs, each a file whose SHA-256 is its key; a blob that is there stays as it is."""
+
+    def start(self, job: Job) -> None:
+        """Start the job in the background; nothing if that run id was started before.
+
+        Every blob of its snapshot has to be there. When this returns, the target has the job, and
+        will say how it went, whoever asks. Raises JobStartError where nothing could be started.
+        """
+
+    def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
+        """The states of many jobs in one exchange, with what is new in their logs and metrics.
+
+        Returns as soon as one of them has news, at the latest after `wait_seconds`. An ended job
+        always has news. A run id that was never started is missing from the answer. At most a few
+        mebibytes come at once; the log is complete when `log_bytes` of it were seen.
+        """
+
+    def cancel(self, run_id: str) -> None:
+        """Have the job and every process it started stopped; returns before they are gone.
+
+        They get SIGTERM, and SIGKILL after the job's grace period; the job is Canceled when all are
+        gone. One that was never started will not run. One that has ended stays as it is.
+        """
+
+    def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:
+        """Copy an ended job's `log`, `outputs/` and `logs/` into an existing, empty folder.
+
+        Returns the paths left behind: links that lead out of the folder, devices and the like.
+        """
+
+    def discard(self, run_id: str) -> None:
+        """Remove every trace of an ended job; nothing if there is none."""

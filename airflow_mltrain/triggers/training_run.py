@@ -1,0 +1,161 @@
+"""The trigger that waits for a training run while its task is deferred."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_mltrain.cancel_intent import is_cancel_meant
+from airflow_mltrain.errors import RunHistoryUnavailableError, TargetUnreachableError
+from airflow_mltrain.task_log import LineReader
+
+if TYPE_CHECKING:
+    from airflow_mltrain.workspace import Workspace
+
+_UNREACHABLE_SECONDS = 5.0
+_LINES_AT_ONCE = 100
+_STATE_QUESTION_SECONDS = 20.0
+_kept_tasks: set[asyncio.Task[None]] = set()
+
+
+class TrainingRunTrigger(BaseTrigger):
+    """Streams a run's log into the task log and fires when the run has ended.
+
+    Args:
+        target: the compute target the run is on.
+        run_id: the run.
+        reader: under which name the run history keeps how much of the log was read.
+        is_owner: whether the deferred task submitted the run, and so takes it along when a person
+            gives up the task.
+    """
+
+    def __init__(self, target: str, run_id: str, reader: str, *, is_owner: bool) -> None:
+        super().__init__()
+        self.target = target
+        self.run_id = run_id
+        self.reader = reader
+        self.is_owner = is_owner
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The address of the run: all there is to know, wherever this trigger wakes up."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "target": self.target,
+                "run_id": self.run_id,
+                "reader": self.reader,
+                "is_owner": self.is_owner,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Follow the run to its end, through any break of the connection, then fire once."""
+        began = time.monotonic()
+        workspace = await asyncio.to_thread(_open_workspace)
+        while True:
+            try:
+                status = await self._follow(workspace)
+                break
+            except (TargetUnreachableError, RunHistoryUnavailableError) as error:
+                self.log.warning("run %s goes on unobserved for now: %s", self.run_id, error)
+                await asyncio.sleep(_UNREACHABLE_SECONDS)
+        too_early = workspace.settings.event_delay_seconds - (time.monotonic() - began)
+        await asyncio.sleep(max(0.0, too_early))
+        yield TriggerEvent({"run_id": self.run_id, "status": status})
+
+    async def on_kill(self) -> None:
+        """Cancel the run if a person gave up its task; not when the trigger merely moves."""
+        # Airflow 3.3 cancels this method after a second, so the work is in a task of its own.
+        task = asyncio.create_task(self._cancel_if_meant())
+        _kept_tasks.add(task)
+        task.add_done_callback(_kept_tasks.discard)
+        await asyncio.shield(task)
+
+    async def _follow(self, workspace: Workspace) -> str:
+        from airflow_mltrain import submission  # noqa: PLC0415
+        from airflow_mltrain.targets.base import Seen  # noqa: PLC0415
+        from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
+
+        history = workspace.history
+        record = await asyncio.to_thread(history.get, self.run_id)
+        position = await asyncio.to_thread(history.log_position, self.run_id, self.reader)
+        lines = LineReader(position)
+        watcher = await watcher_of(workspace, self.target)
+        seen = Seen(record.status, position, record.metrics_position)
+        while not record.status.is_terminal:
+            state = await watcher.next_state(self.run_id, seen)
+            record = await asyncio.to_thread(
+                submission.take_in, workspace, record, watcher.target, state
+            )
+            if state is None:
+                await asyncio.sleep(1.0)
+                continue
+            await self._show(lines.feed(state.log))
+            before = seen
+            seen = Seen(state.status, lines.read_position, record.metrics_position)
+            is_at_end = state.status.is_terminal and submission.has_all(seen, state)
+            if is_at_end:
+                await self._show(lines.flush())
+            if state.log:
+                await asyncio.to_thread(
+                    history.set_log_position, self.run_id, self.reader, lines.position
+                )
+            if is_at_end:
+                return str(state.status)
+            if seen == before:
+                await asyncio.sleep(0.1)  # half a line is news that nobody can use yet
+        return str(record.status)
+
+    async def _show(self, lines: Iterable[str]) -> None:
+        for number, line in enumerate(lines, 1):
+            self.log.info("%s", line)
+            if number % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # the other triggers have their turn
+
+    async def _cancel_if_meant(self) -> None:
+        state = await self._task_state()
+        if not is_cancel_meant(state, is_owner=self.is_owner):
+            self.log.info("run %s goes on: its task is %s", self.run_id, state)
+            return
+        workspace = await asyncio.to_thread(_open_workspace)
+        from airflow_mltrain import submission  # noqa: PLC0415
+
+        await asyncio.to_thread(submission.cancel, workspace, self.run_id)
+        record = await asyncio.to_thread(submission.await_end, workspace, self.run_id)
+        self.log.info("run %s: %s", self.run_id, record.status)
+
+    async def _task_state(self) -> str | None:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
+
+        ti = self.task_instance
+        if ti is None:
+            return "deferred"
+        # A question that a triggerer cannot answer would never return.
+        states = await asyncio.wait_for(
+            asyncio.to_thread(
+                RuntimeTaskInstance.get_task_states,
+                dag_id=ti.dag_id,
+                task_ids=[ti.task_id],
+                run_ids=[ti.run_id],
+                map_index=ti.map_index,
+            ),
+            _STATE_QUESTION_SECONDS,
+        )
+        return state_in(states, ti.run_id)
+
+
+def _open_workspace() -> Workspace:
+    """Import and open what waiting needs, in a thread: a Dag that is parsed needs none of it."""
+    from airflow_mltrain.triggers.watcher import shared_workspace  # noqa: PLC0415
+
+    return shared_workspace()
+
+
+def state_in(states: dict[str, Any], dag_run_id: str) -> str | None:
+    """The one state in Airflow's answer about one task instance."""
+    found = states.get(dag_run_id) or {}
+    return next((None if state is None else str(state) for state in found.values()), None)

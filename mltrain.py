@@ -1,0 +1,5 @@
+"""What a training script imports; on a compute target the same module comes along with the run."""
+
+from airflow_mltrain.runtime.training.mltrain import Run
+
+__all__ = ["Run"]

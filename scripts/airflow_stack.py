@@ -1,0 +1,228 @@
+"""A real Airflow of one machine: API server, scheduler, Dag processor and triggerer."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_AIRFLOW = Path(sys.executable).with_name("airflow")
+_USER = "admin"
+
+
+class AirflowStack:
+    """Starts the four components below one `AIRFLOW_HOME`, each a process of its own.
+
+    Use it as a context manager. Its ports are free ones of the loopback interface.
+    """
+
+    def __init__(self, home: Path, dags: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.home = home
+        port, worker_log_port, trigger_log_port = _free_ports(3)
+        self.url = f"http://127.0.0.1:{port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not _is_airflow(name)},
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__SECRET_KEY": _secret(home),
+            "AIRFLOW__API_AUTH__JWT_SECRET": _secret(home),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_log_port),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+            **(settings or {}),
+        }
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._token: str | None = None
+
+    def __enter__(self) -> AirflowStack:
+        self.home.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [_AIRFLOW, "db", "migrate"],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+        )
+        for component in COMPONENTS:
+            self.start(component)
+        self.wait_until_healthy()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            _signal_group(process, signal.SIGTERM)
+        deadline = time.monotonic() + 20
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                pass
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+
+    def start(self, component: str) -> None:
+        """Start one component; its output goes to a file in the home folder."""
+        with (self.home / f"{component}.log").open("ab") as output:
+            self._processes[component] = subprocess.Popen(
+                [_AIRFLOW, component],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def kill(self, component: str) -> None:
+        """Kill one component and its children without a warning."""
+        process = self._processes[component]
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+    def pid(self, component: str) -> int:
+        """The process of a component; it leads a process group."""
+        return self._processes[component].pid
+
+    def wait_until_healthy(self, timeout_seconds: float = 120) -> None:
+        """Wait until all components have reported; raises TimeoutError with the one that did not."""
+        deadline = time.monotonic() + timeout_seconds
+        names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        while True:
+            try:
+                health = _fetch(f"{self.url}/api/v2/monitor/health")
+                sick = [name for name in names if health[name]["status"] != "healthy"]
+            except (OSError, KeyError):
+                sick = ["api-server"]
+            if not sick:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not healthy: {', '.join(sick)}; see {self.home}/*.log")
+            time.sleep(0.2)
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call Airflow's REST API as its administrator."""
+        if self._token is None:
+            passwords = json.loads((self.home / "passwords.json").read_text())
+            login = {"username": _USER, "password": passwords[_USER]}
+            self._token = _fetch(f"{self.url}/auth/token", "POST", login)["access_token"]
+        return _fetch(f"{self.url}/api/v2/{path}", method, body, self._token)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a Dag run once the Dag is known, and return its id."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                body = {"logical_date": None, "conf": dict(conf or {})}
+                return str(self.api("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
+            except urllib.error.HTTPError as error:
+                if error.code != 404 or time.monotonic() > deadline:
+                    raise RuntimeError(error.read().decode()) from error
+                time.sleep(0.5)
+
+    def dag_run_state(self, dag_id: str, dag_run_id: str) -> str:
+        """The state of a Dag run."""
+        return str(self.api("GET", f"dags/{dag_id}/dagRuns/{quote(dag_run_id)}")["state"])
+
+    def wait_for_dag_run(self, dag_id: str, dag_run_id: str, timeout_seconds: float = 120) -> str:
+        """Wait for the end of a Dag run and return its state."""
+        deadline = time.monotonic() + timeout_seconds
+        while (state := self.dag_run_state(dag_id, dag_run_id)) not in ("success", "failed"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Dag run {dag_run_id} is {state} after {timeout_seconds} s")
+            time.sleep(0.2)
+        return state
+
+    def task_instance(
+        self, dag_id: str, dag_run_id: str, task_id: str, map_index: int = -1
+    ) -> dict[str, Any]:
+        """What the API says of a task instance."""
+        path = _task_path(dag_id, dag_run_id, task_id)
+        found = self.api("GET", path if map_index < 0 else f"{path}/{map_index}")
+        assert isinstance(found, dict)
+        return found
+
+    def xcom(
+        self, dag_id: str, dag_run_id: str, task_id: str, key: str = "return_value"
+    ) -> Any:
+        """A value that a task left, decoded; None where there is none."""
+        path = f"{_task_path(dag_id, dag_run_id, task_id)}/xcomEntries/{key}?deserialize=true"
+        try:
+            return self.api("GET", path)["value"]
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def task_log(self, dag_id: str, dag_run_id: str, task_id: str, try_number: int = 1) -> str:
+        """The messages of a task's log, a line each."""
+        path = f"{_task_path(dag_id, dag_run_id, task_id)}/logs/{try_number}?full_content=true"
+        content = self.api("GET", path)["content"]
+        return "\n".join(
+            str(entry.get("event", "")) if isinstance(entry, dict) else str(entry)
+            for entry in content
+        )
+
+
+def _task_path(dag_id: str, dag_run_id: str, task_id: str) -> str:
+    return f"dags/{dag_id}/dagRuns/{quote(dag_run_id)}/taskInstances/{task_id}"
+
+
+def _is_airflow(variable: str) -> bool:
+    return variable.startswith(("AIRFLOW_", "_AIRFLOW_"))
+
+
+def _secret(home: Path) -> str:
+    path = home / "secret"
+    if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_hex(32))
+        path.chmod(0o600)
+    return path.read_text()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _fetch(url: str, method: str = "GET", body: object = None, token: str | None = None) -> Any:
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - loopback
+    with closing(urllib.request.urlopen(request, timeout=30)) as answer:  # noqa: S310
+        return json.loads(answer.read() or b"null")
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass

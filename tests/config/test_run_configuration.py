@@ -1,0 +1,108 @@
+"""Where a script runs, as a user writes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.run_configuration import RunConfiguration
+from airflow_mltrain.errors import ConfigurationError
+
+
+def test_a_run_is_local_in_plain_python_for_thirty_days_unless_it_says_otherwise() -> None:
+    configuration = RunConfiguration()
+
+    assert configuration.target == "local"
+    assert configuration.framework == "Python"
+    assert configuration.environment is None
+    assert configuration.environment_variables == {}
+    assert configuration.max_run_duration_seconds == 2_592_000
+
+
+def test_a_framework_is_understood_in_any_case() -> None:
+    configuration = RunConfiguration()
+
+    configuration.framework = "pyspark"
+
+    assert configuration.model_dump()["framework"] == "PySpark"
+
+
+@pytest.mark.parametrize("framework", ["Bogus", "", None, 1, ["Python"]])
+def test_an_unknown_framework_is_refused(framework: object) -> None:
+    with pytest.raises(ConfigurationError, match="it should be 'Python' or 'PySpark'"):
+        RunConfiguration.model_validate({"framework": framework})
+
+
+def test_a_target_that_is_no_name_is_refused_instead_of_ignored() -> None:
+    configuration = RunConfiguration()
+
+    with pytest.raises(ConfigurationError, match=r"RunConfiguration\.target: 123 was given"):
+        configuration.target = 123  # type: ignore[assignment] # the slip
+
+    assert configuration.target == "local"
+
+
+def test_the_same_environment_object_is_kept_so_that_later_changes_to_it_count() -> None:
+    environment = Environment("e")
+    configuration = RunConfiguration(environment=environment)
+
+    environment.python.user_managed_dependencies = True
+
+    assert configuration.environment is environment
+
+
+@pytest.mark.parametrize("name", ["MLTrain-Minimal", "sklearn:3", "{{ params.environment }}"])
+def test_an_environment_may_be_named_instead_of_given(name: str) -> None:
+    assert RunConfiguration(environment=name).environment == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:", "a:latest", "..", "a/b"])
+def test_a_name_that_no_environment_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"RunConfiguration\.environment: "):
+        RunConfiguration(environment=name)
+
+
+@pytest.mark.parametrize("environment", [3, ["MLTrain-Minimal"], True])
+def test_something_else_than_an_environment_is_refused(environment: object) -> None:
+    with pytest.raises(ConfigurationError, match="it should be an Environment, a mapping"):
+        RunConfiguration.model_validate({"environment": environment})
+
+
+def test_a_run_without_a_limit_says_none() -> None:
+    assert RunConfiguration(max_run_duration_seconds=None).max_run_duration_seconds is None
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.5, "soon", True])
+def test_a_duration_that_is_not_a_whole_number_of_seconds_is_refused(seconds: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_run_duration_seconds: .* was given"):
+        RunConfiguration.model_validate({"max_run_duration_seconds": seconds})
+
+
+def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        RunConfiguration.model_validate({"node_count": -5, "comunicator": "x"})
+
+    assert len(str(refusal.value).splitlines()) == 2
+    assert "RunConfiguration.node_count: there is no such name" in str(refusal.value)
+    assert "Valid names: environment, environment_variables, framework" in str(refusal.value)
+
+
+def test_faults_deep_inside_are_named_with_their_whole_key() -> None:
+    content = {"environment": {"name": "e", "python": {"interpreter_path": 3}}}
+
+    with pytest.raises(ConfigurationError) as refusal:
+        RunConfiguration.model_validate(content)
+
+    assert str(refusal.value) == (
+        "RunConfiguration.environment.python.interpreter_path: 3 was given; "
+        "it should be a valid string"
+    )
+
+
+def test_text_in_place_of_a_whole_section_is_not_repeated_for_it_may_hold_secrets() -> None:
+    content = {"environment": {"name": "e", "docker": '{"arguments": ["hunter2"]}'}}
+
+    with pytest.raises(ConfigurationError, match="a str was given") as refusal:
+        RunConfiguration.model_validate(content)
+
+    assert "hunter2" not in str(refusal.value)

@@ -1,0 +1,58 @@
+"""One real Airflow for all end-to-end tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_mltrain.runs.history import RunHistory, open_run_history
+from airflow_mltrain.runs.record import RunRecord
+from scripts.airflow_stack import AirflowStack
+
+DAGS = Path(__file__).parent / "dags"
+DEFER_AFTER_SECONDS = 3.0
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    home = tmp_path_factory.mktemp("airflow")
+    settings = {
+        "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": str(DEFER_AFTER_SECONDS),
+        "AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS": "2",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+        "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    }
+    with AirflowStack(home, DAGS, settings) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def history(airflow: AirflowStack) -> RunHistory:
+    return open_run_history(f"sqlite:///{airflow.home}/mltrain/history.db")
+
+
+@pytest.fixture
+def diary(tmp_path: Path) -> Path:
+    return tmp_path / "diary"
+
+
+def wait_for(what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_seconds} s"
+        time.sleep(0.1)
+
+
+def runs_of(history: RunHistory, dag_run_id: str) -> list[RunRecord]:
+    """The runs that a Dag run submitted, oldest first."""
+    found = [
+        record
+        for record in history.list_runs(limit=1000)
+        if record.submission is not None and record.submission.dag_run_id == dag_run_id
+    ]
+    return sorted(found, key=lambda record: (record.created_at, record.generation))
