@@ -175,13 +175,13 @@ class AirflowStack:
             raise
 
     def task_log(self, dag_id: str, dag_run_id: str, task_id: str, try_number: int = 1) -> str:
-        """The messages of a task's log, a line each."""
+        """The messages of a task's log, a line each, and the errors they tell of."""
         path = f"{_task_path(dag_id, dag_run_id, task_id)}/logs/{try_number}?full_content=true"
-        content = self.api("GET", path)["content"]
-        return "\n".join(
-            str(entry.get("event", "")) if isinstance(entry, dict) else str(entry)
-            for entry in content
-        )
+        lines: list[str] = []
+        for entry in self.api("GET", path)["content"]:
+            lines.append(str(entry["event"]))
+            lines += [str(error["exc_value"]) for error in entry.get("error_detail") or ()]
+        return "\n".join(lines)
 
 
 def _task_path(dag_id: str, dag_run_id: str, task_id: str) -> str:

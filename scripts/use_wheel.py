@@ -29,9 +29,9 @@ def main(clone: Path) -> None:
     installed = distribution("airflow-mltrain")
     if installed.version != airflow_mltrain.__version__:
         raise SystemExit(f"{installed.version} is installed as {airflow_mltrain.__version__}")
-    (provider,) = installed.entry_points.select(group="apache_airflow_provider")
-    if provider.load()()["package-name"] != "airflow-mltrain":
-        raise SystemExit(f"{provider.value} describes another package")
+    groups = {point.group for point in installed.entry_points if point.load()}
+    if not {"apache_airflow_provider", "airflow.plugins"} <= groups:
+        raise SystemExit(f"Airflow is told of {sorted(groups)} only")
 
     # Its first use runs the migrations, which are files of the package.
     history = open_run_history(f"sqlite:///{Path.cwd()}/history/runs.db")

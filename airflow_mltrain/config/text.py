@@ -8,7 +8,7 @@ import re
 import shlex
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
 ARGUMENT_LIMIT_BYTES: Final = 131_071  # MAX_ARG_STRLEN of Linux, without the closing NUL
 
@@ -51,6 +51,11 @@ def _check_variable_lengths(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+def _write_number(value: object) -> object:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
 def _take_verbatim(value: object) -> str | int | float:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
@@ -70,9 +75,7 @@ PlainText: TypeAlias = Annotated[str, AfterValidator(_check_plain)]
 
 NonEmptyText: TypeAlias = Annotated[PlainText, AfterValidator(_check_not_blank)]
 
-NumberAsText: TypeAlias = Annotated[
-    str, Field(coerce_numbers_to_str=True), AfterValidator(_check_plain)
-]
+NumberAsText: TypeAlias = Annotated[PlainText, BeforeValidator(_write_number)]
 """Text; a number is taken as it would print."""
 
 Argument: TypeAlias = Annotated[str | int | float, PlainValidator(_take_verbatim)]

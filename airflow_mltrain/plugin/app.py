@@ -1,6 +1,7 @@
 """The web app behind `/mltrain`: the page of a run, and the files that were kept of it."""
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import cache
@@ -26,7 +27,7 @@ _TITLES = {
 }
 _TEXTS = {
     401: "Log in to Airflow to see training runs.",
-    403: "It was submitted by a Dag whose runs you may not read. Ask whoever grants access in Airflow.",
+    403: "It belongs to a Dag whose runs you may not read. Ask whoever grants access in Airflow.",
     404: "Check the address; the page of a run is /mltrain/runs/ and the run's id.",
 }
 
@@ -43,7 +44,7 @@ def create_app(
 ) -> FastAPI:
     """The app, which opens the workspace at its first request.
 
-    `find_viewer` is a dependency of every route; it raises HTTPException 401 where it knows nobody.
+    `find_viewer` is a dependency of every route; it raises HTTPException 401 for a stranger.
     """
     workspace = cache(open_workspace)
     app = FastAPI(
@@ -64,6 +65,7 @@ def create_app(
     def show_run(
         run_id: str, request: Request, viewer: Annotated[Viewer, Depends(find_viewer)]
     ) -> Response:
+        begun = time.monotonic()
         history = workspace().history
         run = history.get(run_id)
         viewer.require_access(run)
@@ -76,6 +78,7 @@ def create_app(
             kept=kept,
             airflow_path=request.base_url.path,
             now=datetime.now(timezone.utc),
+            work_seconds=time.monotonic() - begun,
         )
         return _html(200, render_run(page))
 
@@ -102,20 +105,20 @@ def create_app(
     return app
 
 
-def _answer_refusal(request: Request, error: Exception) -> Response:
+async def _answer_refusal(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     text = _TEXTS.get(status, "The request cannot be answered.")
     return _message(request, status, _TITLES.get(status, "This does not work"), text)
 
 
-def _answer_unknown_run(request: Request, error: Exception) -> Response:
+async def _answer_unknown_run(request: Request, error: Exception) -> Response:
     del error  # it names the database, which is no reader's business
     run_id = request.path_params.get("run_id", "")
     text = f"The run history knows no run {run_id}. Check the id in the address."
     return _message(request, 404, "There is no such run", text)
 
 
-def _answer_unavailable(request: Request, error: Exception) -> Response:
+async def _answer_unavailable(request: Request, error: Exception) -> Response:
     log.error("%s cannot be shown: %s", request.url.path, error)
     text = (
         "Runs go on all the same. Reload this page in a while; "

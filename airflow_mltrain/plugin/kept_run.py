@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOG_BYTES = 64 * 1024
 
@@ -29,7 +32,11 @@ class KeptFile:
     @property
     def is_addressable(self) -> bool:
         """Whether a URL can name the file."""
-        return self.name.isprintable() and not any("\ud800" <= c <= "\udfff" for c in self.name)
+        try:
+            self.name.encode()
+        except UnicodeEncodeError:
+            return False
+        return "\n" not in self.name
 
 
 @dataclass(frozen=True)

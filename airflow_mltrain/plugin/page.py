@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptRun, KeptFile
+from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptFile, KeptRun
 from airflow_mltrain.plugin.series import HEIGHT, WIDTH, arrange_series, shorten
-from airflow_mltrain.runs.record import MetricRecord, RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 
-RELOAD_SECONDS = 5
+if TYPE_CHECKING:
+    from airflow_mltrain.runs.record import MetricRecord, RunRecord, SubmissionKey
+
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_RELOAD_SECONDS = 5
+_RELOAD_PER_SECOND_OF_WORK = 20
 _MOST_SERIES = 120
 _LONGEST_COMMAND = 20_000
 _TONES = {
@@ -43,11 +47,19 @@ class RunPage:
     kept: KeptRun
     airflow_path: str  # ends with a slash
     now: datetime
+    work_seconds: float = 0.0  # what it took to look all this up
 
     @property
     def is_live(self) -> bool:
         """Whether the run may still change."""
         return not self.run.status.is_terminal
+
+    @property
+    def reload_seconds(self) -> int | None:
+        """How soon to look again; later where looking is much work, never after the end."""
+        if self.run.status.is_terminal:
+            return None
+        return max(_RELOAD_SECONDS, math.ceil(self.work_seconds * _RELOAD_PER_SECOND_OF_WORK))
 
     @property
     def tone(self) -> str:
@@ -118,7 +130,6 @@ def render_run(page: RunPage) -> bytes:
         kept=page.kept,
         series=series[:_MOST_SERIES],
         hidden_series=len(series) - _MOST_SERIES,
-        reload_seconds=RELOAD_SECONDS if page.is_live else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What Airflow loads to add our pages; every Airflow process imports it, only the server uses it."""
+"""What every Airflow process loads, for its api-server to add our pages."""
 
 from __future__ import annotations
 

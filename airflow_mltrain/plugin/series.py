@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from airflow_mltrain.runs.record import MetricRecord
+if TYPE_CHECKING:
+    from airflow_mltrain.runs.record import MetricRecord
 
 WIDTH = 200
 HEIGHT = 40
@@ -32,8 +33,8 @@ class Series:
 def arrange_series(points: Sequence[MetricRecord]) -> list[Series]:
     """The metrics of a run in the order in which they first appeared.
 
-    Values of one name are one series, and so is each column of its rows. A list, or a table, is a
-    series of its own that replaces the one logged before.
+    Values of one name are one series, and so is each column of its rows. A plain list, or a column
+    of a table, is a series of its own that replaces the one logged before.
     """
     series: dict[str, list[Any]] = {}
     for point in points:
@@ -44,8 +45,8 @@ def arrange_series(points: Sequence[MetricRecord]) -> list[Series]:
             else {point.name: value}
         )
         for name, cell in columns.items():
-            if isinstance(cell, list):
-                series[name] = cell
+            if _is_plain_list(cell):
+                series[name] = list(cell)
             else:
                 series.setdefault(name, []).append(cell)
     return [_describe(name, values) for name, values in series.items()]
@@ -69,6 +70,10 @@ def _describe(name: str, values: Sequence[Any]) -> Series:
         _text(max(finite)),
         _line(finite),
     )
+
+
+def _is_plain_list(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list) and not any(isinstance(one, (list, dict)) for one in value)
 
 
 def _number(value: object) -> float | None:

@@ -62,7 +62,7 @@ class Database:
 
     Safe to use from any thread, and from a forked process as well. Every error that reaches the
     caller is a RunHistoryError; RunHistoryUnavailableError means that the same call may succeed
-    later, on the same object.
+    later, on the same object. Only a missing psycopg is a ConfigurationError.
     """
 
     def __init__(self, url: str) -> None:
@@ -130,9 +130,10 @@ class Database:
     @property
     def _engine(self) -> Engine:
         process = os.getpid()
-        if process not in self._engines:
-            self._engines.setdefault(process, _create_engine(self._url))
-        return self._engines[process]
+        engine = self._engines.get(process)
+        if engine is None:
+            engine = self._engines.setdefault(process, _create_engine(self._url))
+        return engine
 
     @property
     def _path(self) -> Path | None:
@@ -171,8 +172,10 @@ class Database:
             return
         with Path(f"{self._path}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # In place of BEGIN, for it works outside a transaction only; SQLite would refuse some
+            # of several processes that switch at once, whatever the timeout.
             with self._transaction("PRAGMA journal_mode = WAL"):
-                pass  # the switch stands in for BEGIN: it works outside a transaction only
+                pass
             yield
 
 

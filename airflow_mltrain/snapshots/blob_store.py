@@ -10,14 +10,14 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import NamedTuple, TYPE_CHECKING
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mltrain.errors import ArtifactError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from typing_extensions import Self
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MODE = 0o444

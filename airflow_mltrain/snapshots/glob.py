@@ -22,6 +22,11 @@ _CLASSES = {
 }
 
 
+def has_wildcards(glob: str) -> bool:
+    """Whether the glob may match more than one text."""
+    return re.search(r"[*?\[]", glob) is not None
+
+
 def translate_glob(glob: str, *, is_path: bool) -> str | None:
     """The expression that matches, in full, what the glob matches; None if nothing can.
 

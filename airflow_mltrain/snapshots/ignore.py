@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-
-from airflow_mltrain.snapshots.glob import translate_glob
 from typing import TYPE_CHECKING
+
+from airflow_mltrain.snapshots.glob import has_wildcards, translate_glob
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ __pycache__
 /outputs/
 /logs/
 """
-"""Out unless a `!` rule of the root's ignore file takes them in."""
+"""Out, unless a `!` rule without wildcards takes them in: `!*/` must not bring in `.git`."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,34 @@ class IgnoreRules:
     """
 
     _layers: tuple[tuple[int, _Patterns], ...]
+    _defaults: _Patterns
 
     @classmethod
     def at_root(cls, content: bytes) -> IgnoreRules:
-        """The defaults, followed by the content of the root's ignore file."""
-        return cls(((0, _Patterns.parse(DEFAULT_PATTERNS, content)),))
+        """The defaults, and the content of the root's ignore file."""
+        return cls(((0, _Patterns.parse(content)),), _Patterns.parse(DEFAULT_PATTERNS))
 
     def within(self, directory: bytes, content: bytes) -> IgnoreRules:
         """The rules below `directory`, a path from the root, whose ignore file holds `content`."""
-        return IgnoreRules(((len(directory) + 1, _Patterns.parse(content)), *self._layers))
+        layer = (len(directory) + 1, _Patterns.parse(content))
+        return IgnoreRules((layer, *self._layers), self._defaults)
 
     def ignores(self, path: bytes, name: bytes, *, is_directory: bool) -> bool:
         """Whether this entry stays out; `path` is from the root and ends in `name`.
 
         What lies below an ignored directory is ignored with it and must not be asked for.
         """
+        verdict = None
         for start, patterns in self._layers:
-            for group in patterns.for_directories if is_directory else patterns.for_files:
-                if group.matches(path, name, start):
-                    return group.ignores
-        return False
+            verdict = patterns.judge(path, name, start, is_directory=is_directory)
+            if verdict is not None:
+                break
+        if verdict or not self._defaults.judge(path, name, 0, is_directory=is_directory):
+            return bool(verdict)
+        return not any(
+            patterns.names_to_keep.judge(path, name, start, is_directory=is_directory) is False
+            for start, patterns in self._layers
+        )
 
 
 @dataclass(frozen=True)
@@ -62,25 +70,38 @@ class _Pattern:
     ignores: bool
     only_directories: bool
     only_name: bool  # holds at every depth, so the name alone decides
+    has_wildcards: bool
 
 
 @dataclass(frozen=True)
 class _Patterns:
-    """An ignore file; the groups that judge an entry stand last first, as the last match wins."""
+    """An ignore file."""
 
     patterns: tuple[_Pattern, ...]
 
     @classmethod
-    def parse(cls, *contents: bytes) -> _Patterns:
-        lines = (line for content in contents for line in _split(content))
+    def parse(cls, content: bytes) -> _Patterns:
+        lines = _split(content)
         return cls(tuple(found for line in lines if (found := _parse(line)) is not None))
 
+    def judge(self, path: bytes, name: bytes, start: int, *, is_directory: bool) -> bool | None:
+        """Whether the entry is ignored; None if no pattern matches it."""
+        for group in self._for_directories if is_directory else self._for_files:
+            if group.matches(path, name, start):
+                return group.ignores
+        return None
+
     @cached_property
-    def for_directories(self) -> list[_Group]:
+    def names_to_keep(self) -> _Patterns:
+        kept = (found for found in self.patterns if not (found.ignores or found.has_wildcards))
+        return _Patterns(tuple(kept))
+
+    @cached_property
+    def _for_directories(self) -> list[_Group]:
         return _group(self.patterns)
 
     @cached_property
-    def for_files(self) -> list[_Group]:
+    def _for_files(self) -> list[_Group]:
         return _group(found for found in self.patterns if not found.only_directories)
 
 
@@ -100,6 +121,7 @@ class _Group:
 
 
 def _group(patterns: Iterable[_Pattern]) -> list[_Group]:
+    """The groups, the last first, for the last match wins."""
     runs = groupby(patterns, key=lambda found: found.ignores)
     return [_Group(members, ignores=ignores) for ignores, members in runs][::-1]
 
@@ -127,7 +149,7 @@ def _parse(line: str) -> _Pattern | None:
     regex = translate_glob(text, is_path=not only_name) if text else None
     if regex is None:
         return None
-    return _Pattern(regex, ignores, only_directories, only_name)
+    return _Pattern(regex, ignores, only_directories, only_name, has_wildcards(text))
 
 
 def _trim(line: str) -> str:

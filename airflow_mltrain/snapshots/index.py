@@ -9,13 +9,15 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
     import os
+    from pathlib import Path
 
 _VERSION = 1
 _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _FINE_MARGIN = 20 * _NANOSECONDS_PER_MILLISECOND
 _COARSE_MARGIN = 2_000 * _NANOSECONDS_PER_MILLISECOND
+
+_Row = tuple[int, int, int, int, str]  # size, mtime and ctime in nanoseconds, inode, digest
 
 
 class Index:
@@ -29,15 +31,23 @@ class Index:
         self._path = directory / f"{hashlib.sha256(source).hexdigest()}.json"
         self._header = f"airflow-mltrain index {_VERSION} {self._path.stem}"
         self._old = self._load()
-        self._new: dict[str, list[int | str]] = {}
+        self._new: dict[str, _Row] = {}
 
     def find(self, path: str, status: os.stat_result) -> str | None:
         """The digest of the file's content, if it cannot have changed since it was read."""
         row = self._old.get(path)
-        if row is None or row[:-1] != _identify(status):
+        if row is None:
+            return None
+        size, mtime_ns, ctime_ns, inode, digest = row
+        if (
+            status.st_ctime_ns != ctime_ns
+            or status.st_mtime_ns != mtime_ns
+            or status.st_size != size
+            or status.st_ino != inode
+        ):
             return None
         self._new[path] = row
-        return str(row[-1])
+        return digest
 
     def record(self, path: str, status: os.stat_result, digest: str, read_at_ns: int) -> None:
         """Remember what was read since `read_at_ns` from a file with this status.
@@ -48,7 +58,13 @@ class Index:
         is_fine = status.st_ctime_ns % _NANOSECONDS_PER_MILLISECOND != 0
         margin = _FINE_MARGIN if is_fine else _COARSE_MARGIN
         if max(status.st_mtime_ns, status.st_ctime_ns) < read_at_ns - margin:
-            self._new[path] = [*_identify(status), digest]
+            self._new[path] = (
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+                status.st_ino,
+                digest,
+            )
         else:
             self._new.pop(path, None)
 
@@ -66,16 +82,11 @@ class Index:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
 
-    def _load(self) -> dict[str, list[int | str]]:
+    def _load(self) -> dict[str, _Row]:
         try:
             head, _, body = self._path.read_bytes().partition(b"\n")
         except OSError:
             return {}
         if head.decode("ascii", "replace") != f"{self._header} {hashlib.sha256(body).hexdigest()}":
             return {}
-        rows: dict[str, list[int | str]] = json.loads(body)
-        return rows
-
-
-def _identify(status: os.stat_result) -> list[int | str]:
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        return {path: tuple(row) for path, row in json.loads(body).items()}

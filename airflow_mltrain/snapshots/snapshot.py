@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_mltrain.errors import ArtifactError, SnapshotError
 from airflow_mltrain.runtime.job_agent.checkout import check_out
@@ -19,13 +20,14 @@ from airflow_mltrain.snapshots.source_tree import (
     unreadable,
     walk,
 )
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from airflow_mltrain.snapshots.blob_store import BlobStore
     from pathlib import Path
 
+    from airflow_mltrain.snapshots.blob_store import BlobStore
+
 _ATTEMPTS = 3
+_MODES = [f"{bits:o}" for bits in range(0o1000)]
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -124,10 +126,8 @@ class _Taking:
         finally:
             os.close(descriptor)
         self.stored_blobs += blob.is_new
-        is_still = (
-            before.st_mtime_ns == after.st_mtime_ns and before.st_ctime_ns == after.st_ctime_ns
-        )
-        if not is_still or blob.size != after.st_size:
+        times = [(status.st_mtime_ns, status.st_ctime_ns) for status in (before, after)]
+        if times[0] != times[1] or blob.size != after.st_size:
             return None
         self.index.record(name, after, blob.digest, read_at_ns)
         return _file_entry(name, after, blob.digest)
@@ -150,7 +150,7 @@ def _refuse_own_store(source: bytes, found: list[SourceEntry], store: BlobStore)
     inside = root[len(source) + 1 :]
     if not inside or any(to_bytes(entry.path) == inside for entry in found):
         raise SnapshotError(
-            f"the artifact store {store.root} lies in the source directory, so that every snapshot "
+            f"the artifact store {store.root} lies in the source directory, so every snapshot "
             "would hold all earlier ones; name it in .amlignore, or move one of the two"
         )
 
@@ -166,4 +166,4 @@ def _file_entry(path: str, status: os.stat_result, digest: str) -> Entry:
 
 
 def _mode(status: os.stat_result) -> str:
-    return f"{status.st_mode & 0o777:o}"
+    return _MODES[status.st_mode & 0o777]

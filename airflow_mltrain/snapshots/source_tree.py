@@ -8,7 +8,7 @@ import errno
 import heapq
 import os
 import stat
-from typing import Literal, NamedTuple, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from airflow_mltrain.errors import SnapshotError
 from airflow_mltrain.runtime.job_agent.checkout import find_leaving_link

@@ -4,47 +4,52 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.errors import JobStartError, TargetError
+from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.targets.base import Job, JobState, Seen
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
 _TRAINING_MODULES = Path(verbs.__file__).parents[1] / "training"
-_NOT_FOR_SCRIPTS = ("AIRFLOW_", "_AIRFLOW_", "MLTRAIN_")
+_NOT_FOR_SCRIPTS = ("AIRFLOW_", "MLTRAIN_")
 
 
 class LocalTarget:
     """Runs jobs as processes of this machine, supervised, below one root folder.
 
-    Its state is in that folder alone, so that any process of this user on this machine may follow a
-    job which another one started.
+    Its state is in that folder alone, so that any process of this user on this machine may follow
+    a job which another one started.
     """
 
     def __init__(self, name: str, root: Path, *, max_concurrent_runs: int | None = None) -> None:
         self.name = name
-        self._root = str(root)
+        self._root = root.absolute()
         self._max_concurrent_runs = max_concurrent_runs
 
     @property
     def place(self) -> str:
-        return verbs.place(self._root)
+        with self._reached():
+            return verbs.place(str(self._root))
 
     def missing(self, digests: Iterable[str]) -> set[str]:
-        return {digest for digest in digests if not os.path.exists(self._blob(digest))}
+        return {digest for digest in digests if not self._blob(digest).exists()}
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
-        for digest, source in blobs.items():
-            destination = self._blob(digest)
-            if os.path.exists(destination):
-                continue
-            os.makedirs(os.path.dirname(destination), mode=0o700, exist_ok=True)
-            _link_or_copy(source, destination)
+        with self._reached():
+            for digest, source in blobs.items():
+                destination = self._blob(digest)
+                if not destination.exists():
+                    destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    _link_or_copy(source, destination)
 
     def start(self, job: Job) -> None:
         spec = {
@@ -60,11 +65,12 @@ class LocalTarget:
         variables = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(_NOT_FOR_SCRIPTS)  # they hold Airflow's secrets
+            if not name.lstrip("_").startswith(_NOT_FOR_SCRIPTS)  # they hold Airflow's secrets
         }
         try:
-            verbs.start(self._root, spec, variables)
-        except (OSError, RuntimeError) as error:
+            with self._reached():
+                verbs.start(str(self._root), spec, variables)
+        except verbs.StartError as error:
             raise JobStartError(
                 f"compute target {self.name!r} could not start run {job.run_id}: {error}"
             ) from error
@@ -74,30 +80,42 @@ class LocalTarget:
             run_id: {"status": str(one.status), "log": one.log, "metrics": one.metrics}
             for run_id, one in seen.items()
         }
-        answer = verbs.observe(self._root, known, wait_seconds)
+        with self._reached():
+            answer = verbs.observe(str(self._root), known, wait_seconds)
         return {run_id: _job_state(state) for run_id, state in answer.items()}
 
     def cancel(self, run_id: str) -> None:
-        verbs.cancel(self._root, run_id)
+        with self._reached():
+            verbs.cancel(str(self._root), run_id)
 
     def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:
-        folder = JobFolder(self._root, run_id)
+        folder = JobFolder(str(self._root), run_id)
         left_behind: list[str] = []
-        if os.path.exists(folder.log):
-            shutil.copyfile(folder.log, destination / "log")
-        for source in (folder.outputs, folder.watched_logs):
-            if os.path.isdir(source) and not os.path.islink(source):
-                _copy_tree(source, destination / os.path.basename(source), left_behind)
+        with self._reached():
+            for source in map(Path, (folder.log, folder.outputs, folder.watched_logs)):
+                if source.exists() or source.is_symlink():
+                    _copy_tree(source, destination / source.name, left_behind)
         return tuple(left_behind)
 
     def discard(self, run_id: str) -> None:
         try:
-            verbs.discard(self._root, run_id)
-        except RuntimeError as error:
+            with self._reached():
+                verbs.discard(str(self._root), run_id)
+        except verbs.NotEndedError as error:
             raise TargetError(f"compute target {self.name!r}: {error}") from error
 
-    def _blob(self, digest: str) -> str:
-        return os.path.join(self._root, "blobs", digest[:2], digest)
+    def _blob(self, digest: str) -> Path:
+        return self._root / "blobs" / digest[:2] / digest
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TargetUnreachableError(
+                f"compute target {self.name!r} cannot use its root folder {self._root}: {error}; "
+                "its runs are as they were, repeat when that is mended"
+            ) from error
 
 
 def _job_state(state: Mapping[str, Any]) -> JobState:
@@ -118,42 +136,63 @@ def _instant(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
-def _link_or_copy(source: Path, destination: str) -> None:
-    draft = f"{destination}.{os.getpid()}"
+def _link_or_copy(source: Path, destination: Path) -> None:
     try:
-        os.link(source, destination)  # blobs never change, so one file can serve both stores
+        destination.hardlink_to(source)  # blobs never change: one file can serve both stores
     except FileExistsError:
         return
     except OSError:
-        shutil.copyfile(source, draft)
-        os.replace(draft, destination)
-
-
-def _copy_tree(source: str, destination: Path, left_behind: list[str]) -> None:
-    """Copy files, folders and the links among them; a script cannot make this read elsewhere."""
-    root = os.path.realpath(source)
-    destination.mkdir()
-    for folder, folders, files in os.walk(source):
-        copy = destination / os.path.relpath(folder, source)
-        for name in [*folders, *files]:
-            path = os.path.join(folder, name)
-            if not _copy_one(path, copy / name, root):
-                left_behind.append(os.path.relpath(path, os.path.dirname(source)))
-
-
-def _copy_one(path: str, copy: Path, root: str) -> bool:
-    if os.path.islink(path):
-        target = os.path.realpath(path)
-        if not target.startswith(root + os.sep):
-            return False
-        os.symlink(os.path.relpath(target, os.path.realpath(os.path.dirname(path))), copy)
-    elif os.path.isdir(path):
-        copy.mkdir()
-    elif os.path.isfile(path):
+        draft = destination.with_name(f"{destination.name}.{token_hex(8)}")
         try:
-            shutil.copy(path, copy)
+            shutil.copyfile(source, draft)
+            draft.replace(destination)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def _copy_tree(source: Path, copy: Path, left_behind: list[str]) -> None:
+    """Copy files, folders and the links among them; a script cannot make this read elsewhere."""
+    root = source.resolve()
+
+    def take(path: Path, copy: Path) -> None:
+        try:
+            is_copied = _copy_one(path, copy, root)
         except PermissionError:
+            is_copied = False
+        if not is_copied:
+            left_behind.append(str(path.relative_to(source.parent)))
+
+    def note(error: OSError) -> None:
+        left_behind.append(str(Path(error.filename).relative_to(source.parent)))
+
+    take(source, copy)
+    if source.is_symlink() or not source.is_dir():
+        return
+    for name, folders, files in os.walk(source, onerror=note):
+        folder = Path(name)
+        here = copy / folder.relative_to(source)
+        for entry in [*folders, *files]:
+            take(folder / entry, here / entry)
+
+
+def _copy_one(path: Path, copy: Path, root: Path) -> bool:
+    if path.is_symlink():
+        target = os.path.realpath(path)  # Path.resolve raises where links go in circles
+        if not target.startswith(f"{root}{os.sep}"):
             return False
+        copy.symlink_to(os.path.relpath(target, path.parent.resolve()))
+    elif path.is_dir():
+        copy.mkdir()
+    elif path.is_file():
+        _copy_file(path, copy)
     else:
         return False
     return True
+
+
+def _copy_file(path: Path, copy: Path) -> None:
+    if path.stat().st_nlink == 1:  # nobody else has it and its job is over: one file can be both
+        with suppress(OSError):
+            copy.hardlink_to(path)
+            return
+    shutil.copy(path, copy)

@@ -161,7 +161,7 @@ def test_no_message_shows_the_value_of_a_variable(variables: object) -> None:
 
     assert "environment_variables" in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
-    assert refusal.value.__suppress_context__
+    assert refusal.value.__cause__ is None
 
 
 def test_printing_an_environment_shows_no_variable() -> None:

@@ -28,6 +28,12 @@ def test_a_script_in_its_source_directory_is_fine(project: Path) -> None:
     ScriptRunConfig(project, "./steps//score.py").check()
 
 
+def test_a_script_is_run_under_the_plain_form_of_its_path(project: Path) -> None:
+    config = ScriptRunConfig(project, "./steps//score.py/")
+
+    assert config.argv("python") == ["python", "steps/score.py"]
+
+
 def test_a_command_needs_no_script(project: Path) -> None:
     ScriptRunConfig(project, command=["make"]).check()
 

@@ -1,4 +1,4 @@
-"""The database behind the run history: where it lies, how it grows up, and what breaks it."""
+"""The database behind the run history: where it lies, who shares it, and what breaks it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, text
 
 from airflow_mltrain.errors import (
     ConfigurationError,
     RunHistoryError,
     RunHistoryUnavailableError,
     RunNotFoundError,
-    SchemaVersionError,
 )
 from airflow_mltrain.runs.history import open_run_history
-from airflow_mltrain.runs.schema import SCHEMA_VERSION, VERSION_TABLE, metadata
 from airflow_mltrain.runs.status import RunStatus
-from tests.contracts.run_history import a_run
+from tests.contracts.history_bench import a_run
+from tests.services.history import execute, use_first
 from tests.services.processes import run_together
 from tests.services.requirement import require
 
@@ -36,20 +32,7 @@ if TYPE_CHECKING:
 
     from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.postgresql"]
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "history.db"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def history_url(request: pytest.FixtureRequest, file: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{file}"
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    return server.create_database()
+pytest_plugins = ["tests.services.history", "tests.services.postgresql"]
 
 
 @pytest.fixture
@@ -60,21 +43,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         require("tmpfs", "only root may mount a small disk to fill")
     yield tmp_path
     subprocess.run(["umount", "--lazy", tmp_path], check=True)
-
-
-def execute(url: str, *statements: str) -> None:
-    """Run statements on the database behind our back."""
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
-
-
-def use_first(url: str) -> str:
-    """Use a history that nobody has used yet."""
-    with closing(open_run_history(url)) as history:
-        return history.add(a_run()).run_id
 
 
 def use_across_a_fork(url: str) -> None:
@@ -113,10 +81,10 @@ class TestPlace:
         file = tmp_path / "it's 100% \u00fc" / "history.db"
 
         # when
-        use_first(f"sqlite:///{file}")
+        use_first(f"sqlite:///{history_file}")
 
         # then
-        assert file.is_file()
+        assert history_file.is_file()
 
     def test_a_relative_path_stays_where_it_was_opened(
         self,
@@ -161,109 +129,32 @@ class TestPlace:
         # then
         assert history.address == "postgresql+psycopg://me:***@db/mltrain"
 
-    def test_a_file_that_is_no_database_is_left_alone(self, file: Path) -> None:
+    def test_a_missing_postgresql_driver_is_named_with_its_remedy(self) -> None:
         # given
-        file.write_text("a letter to my mother, by no means a database" * 50)
-        before = file.read_bytes()
+        program = (
+            "import sys; sys.modules['psycopg'] = None;"
+            "from airflow_mltrain.runs.history import open_run_history;"
+            "open_run_history('postgresql://host/mltrain').list_runs()"
+        )
+
+        # when
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+
+        # then
+        assert b"ConfigurationError" in ended.stderr
+        assert b"pip install 'airflow-mltrain[postgres]'" in ended.stderr
+
+    def test_a_file_that_is_no_database_is_left_alone(self, history_file: Path) -> None:
+        # given
+        history_file.write_text("a letter to my mother, by no means a database" * 50)
+        before = history_file.read_bytes()
 
         # when
         with pytest.raises(RunHistoryError, match=r"history\.db"):
-            use_first(f"sqlite:///{file}")
+            use_first(f"sqlite:///{history_file}")
 
         # then
-        assert file.read_bytes() == before
-
-
-class TestSchema:
-    def test_the_revisions_make_the_tables_that_the_code_uses(self, history_url: str) -> None:
-        # given
-        use_first(history_url)
-        engine = create_engine(history_url.replace("postgresql:", "postgresql+psycopg:"))
-
-        # when
-        with engine.connect() as connection:
-            context = MigrationContext.configure(
-                connection,
-                opts={"version_table": VERSION_TABLE, "compare_type": True},
-            )
-            differences = compare_metadata(context, metadata)
-            version = context.get_current_revision()
-        engine.dispose()
-
-        # then
-        assert differences == []
-        assert version == SCHEMA_VERSION
-
-    def test_a_history_of_a_newer_package_is_refused(self, history_url: str) -> None:
-        # given
-        run_id = use_first(history_url)
-        execute(history_url, "UPDATE mltrain_schema_version SET version_num = '9000'")
-        history = open_run_history(history_url)
-
-        # when
-        with closing(history), pytest.raises(SchemaVersionError) as caught:
-            history.get(run_id)
-
-        # then
-        assert "9000" in str(caught.value)
-        assert SCHEMA_VERSION in str(caught.value)
-        assert "upgrade" in str(caught.value)
-
-    def test_an_upgrade_that_fails_leaves_nothing_behind(self, history_url: str) -> None:
-        # given
-        execute(history_url, "CREATE TABLE mltrain_environment (in_the_way integer)")
-        history = open_run_history(history_url)
-
-        # when
-        with closing(history), pytest.raises(RunHistoryError, match="mltrain_environment"):
-            history.add(a_run("refused"))
-        execute(history_url, "DROP TABLE mltrain_environment")
-
-        # then
-        with closing(history):
-            history.add(a_run("kept"))
-            assert [run.run_id for run in history.list_runs()] == ["kept"]
-
-    def test_a_database_shared_with_others_keeps_their_revisions(self, history_url: str) -> None:
-        # given
-        execute(
-            history_url,
-            "CREATE TABLE alembic_version (version_num varchar(32))",
-            "INSERT INTO alembic_version VALUES ('theirs')",
-        )
-
-        # when
-        use_first(history_url)
-
-        # then
-        engine = create_engine(history_url.replace("postgresql:", "postgresql+psycopg:"))
-        with engine.connect() as connection:
-            theirs = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        engine.dispose()
-        assert theirs == "theirs"
-
-    def test_eight_first_uses_at_once_all_succeed(self, history_url: str) -> None:
-        # when
-        run_ids = run_together(use_first, [history_url] * 8)
-
-        # then
-        with closing(open_run_history(history_url)) as history:
-            assert {run.run_id for run in history.list_runs()} == set(run_ids)
-
-    def test_a_history_that_is_up_to_date_needs_no_alembic(self, file: Path) -> None:
-        # given
-        use_first(f"sqlite:///{file}")
-        program = (
-            "import sys; from airflow_mltrain.runs.history import open_run_history;"
-            "print(len(open_run_history(sys.argv[1]).list_runs()), 'alembic' in sys.modules)"
-        )
-
-        # when
-        command = [sys.executable, "-c", program, f"sqlite:///{file}"]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-        # then
-        assert printed.split() == ["1", "False"]
+        assert history_file.read_bytes() == before
 
 
 class TestSharing:
@@ -276,11 +167,11 @@ class TestSharing:
             kept = {run.run_id for run in history.list_runs()}
         assert kept == {"before the fork", "in the parent", "in the child", "after the child"}
 
-    def test_readers_do_not_wait_for_a_writer(self, file: Path) -> None:
+    def test_readers_do_not_wait_for_a_writer(self, history_file: Path) -> None:
         # given
-        run_id = use_first(f"sqlite:///{file}")
-        history = open_run_history(f"sqlite:///{file}")
-        with closing(sqlite3.connect(file, isolation_level=None, timeout=0)) as writer:
+        run_id = use_first(f"sqlite:///{history_file}")
+        history = open_run_history(f"sqlite:///{history_file}")
+        with closing(sqlite3.connect(history_file, isolation_level=None, timeout=0)) as writer:
             writer.execute("BEGIN IMMEDIATE")
 
             # when
@@ -289,11 +180,11 @@ class TestSharing:
         # then
         assert found.run_id == run_id
 
-    def test_a_file_that_was_removed_is_made_anew(self, file: Path) -> None:
+    def test_a_file_that_was_removed_is_made_anew(self, history_file: Path) -> None:
         # given
-        history = open_run_history(f"sqlite:///{file}")
+        history = open_run_history(f"sqlite:///{history_file}")
         run_id = history.add(a_run()).run_id
-        file.unlink()
+        history_file.unlink()
         with pytest.raises(RunHistoryError):
             history.get(run_id)
 

@@ -97,28 +97,33 @@ def _read_manifest(manifest: bytes) -> List[Dict[str, Any]]:
     return entries
 
 
-def _require_sound(entry: Any) -> Dict[str, Any]:
-    kind = entry.get("kind") if isinstance(entry, dict) else None
-    is_sound = kind in ("file", "directory", "link") and _is_safe(entry.get("path"))
-    if is_sound and kind == "link":
-        target = entry.get("target")
-        is_sound = isinstance(target, str) and target != "" and "\0" not in target
-    elif is_sound:
-        is_sound = _is_text(entry.get("mode"), _MODE)
-    if is_sound and kind == "file":
-        is_sound = _is_text(entry.get("sha256"), _DIGEST) and type(entry.get("size")) is int
-    if not is_sound:
+def _require_sound(entry: object) -> Dict[str, Any]:
+    if not isinstance(entry, dict) or not _is_sound(entry):
         raise ValueError("the manifest has an unsafe or damaged entry: {!r:.200}".format(entry))
     return entry
 
 
-def _is_safe(path: Any) -> bool:
+def _is_sound(entry: Dict[str, Any]) -> bool:
+    kind = entry.get("kind")
+    if kind not in ("file", "directory", "link") or not _is_safe(entry.get("path")):
+        return False
+    if kind == "link":
+        target = entry.get("target")
+        return isinstance(target, str) and target != "" and "\0" not in target
+    if not _is_text(entry.get("mode"), _MODE):
+        return False
+    return kind == "directory" or (
+        _is_text(entry.get("sha256"), _DIGEST) and type(entry.get("size")) is int
+    )
+
+
+def _is_safe(path: object) -> bool:
     if not isinstance(path, str) or "\0" in path:
         return False
     return not {"", ".", ".."}.intersection(path.split("/"))
 
 
-def _is_text(value: Any, form: "re.Pattern[str]") -> bool:
+def _is_text(value: object, form: "re.Pattern[str]") -> bool:
     return isinstance(value, str) and form.fullmatch(value) is not None
 
 

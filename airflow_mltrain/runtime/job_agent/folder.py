@@ -54,7 +54,7 @@ class JobFolder:
         return dict(spec)
 
     def claim(self, state: Dict[str, Any]) -> bool:
-        """Become the job's only supervisor, also through a power cut; False if it has or had one."""
+        """Become the job's only supervisor, for good; False if it has or had one."""
         # Overwriting blocks that are already ours works on a full disk: the end can be recorded.
         reserve = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

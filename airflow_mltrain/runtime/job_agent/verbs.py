@@ -23,6 +23,14 @@ _BOOT = (
 )
 
 
+class StartError(Exception):
+    """No supervisor took the job; nothing was started."""
+
+
+class NotEndedError(Exception):
+    """The job still lives, and must not."""
+
+
 def start(
     root: str,
     spec: Dict[str, Any],
@@ -32,17 +40,20 @@ def start(
     """Start a job in the background; nothing if that run id was started before.
 
     `variables` are the environment its processes begin with. Returns once a supervisor has claimed
-    the job, and raises RuntimeError with that supervisor's last words if none did.
+    the job, and raises StartError with the reason if none did.
     """
     folder = JobFolder(root, spec["run_id"])
-    folder.create()
     if folder.read_state() is not None:
         return
-    folder.write_spec(spec)
-    _launch(folder, variables, interpreter)
+    why = ""
+    try:
+        folder.create()
+        folder.write_spec(spec)
+        _launch(folder, variables, interpreter)
+    except OSError as error:
+        why = str(error)
     if folder.read_state() is None:
-        why = last_words(folder) or "the job's supervisor died before it could say why"
-        raise RuntimeError(why)
+        raise StartError(why or last_words(folder) or "its supervisor died without a word")
 
 
 def place(root: str) -> str:
@@ -96,12 +107,12 @@ def cancel(root: str, run_id: str) -> None:
 
 
 def discard(root: str, run_id: str) -> None:
-    """Remove every trace of an ended job; refuses one that has not ended with RuntimeError."""
+    """Remove every trace of an ended job; NotEndedError if it has not ended."""
     folder = JobFolder(root, run_id)
     _try_to_bury(folder)
     state = folder.read_state()
     if state is not None and state["status"] not in TERMINAL:
-        raise RuntimeError("job {} has not ended; cancel it first".format(run_id))
+        raise NotEndedError("job {} has not ended; cancel it first".format(run_id))
     if not os.path.isdir(folder.path):
         return
     _make_removable(folder.path)

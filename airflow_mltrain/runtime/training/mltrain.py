@@ -2,6 +2,7 @@
 
 It works in a run on any compute target, and offline, where values are printed instead of kept.
 """
+# ruff: noqa: ANN401, ARG002, FBT001, FBT002  # Azure ML's signatures, and values of every kind
 
 import json
 import os
@@ -30,7 +31,7 @@ class Run:
     def get_context(cls, allow_offline: bool = True) -> "Run":
         """The run of this process; the same object every time.
 
-        Outside of a run it prints what is logged; with `allow_offline=False` it raises RuntimeError.
+        Outside of a run it prints what is logged, or raises RuntimeError without `allow_offline`.
         """
         if cls._context is None:
             path, run_id = os.environ.get(_METRICS_VARIABLE), os.environ.get(_RUN_ID_VARIABLE)

@@ -1,0 +1,123 @@
+"""From `execute()` to the first line of the script: SubmitTrainingRunOperator beside BashOperator.
+
+Each execution is in a process of its own, as a worker's are, which has loaded Airflow and both
+operators before the clock starts. The project has 100 files and lies in a git checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+_SCRIPT = "import time\nprint('first line at', time.time(), flush=True)\n"
+_FIRST_LINE = re.compile(r"first line at ([0-9.]+)")
+
+
+def main() -> None:
+    """Print medians, and what the operator adds to BashOperator's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--measure", choices=("bash", "mltrain"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        print(_measure(arguments.measure, Path.cwd()))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        project = _make_project(Path(folder) / "project")
+        environment = {**os.environ, "AIRFLOW_HOME": f"{folder}/airflow"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        times: dict[str, list[float]] = {"bash": [], "mltrain": []}
+        for number in range(arguments.rounds + 1):
+            for operator, measured in times.items():
+                command = [sys.executable, __file__, "--measure", operator]
+                answer = subprocess.run(
+                    command, cwd=project, env=environment, check=True, stdout=subprocess.PIPE
+                )
+                if number:  # the first round makes the database and the bytecode
+                    measured.append(float(answer.stdout.split()[-1]))
+    bash, ours = (statistics.median(measured) * 1000 for measured in times.values())
+    for operator, measured in times.items():
+        shown = ", ".join(f"{seconds * 1000:.0f}" for seconds in sorted(measured))
+        print(f"{operator:10} median {statistics.median(measured) * 1000:6.1f} ms   ({shown})")
+    print(f"added: {ours - bash:.1f} ms (ratio {ours / bash:.1f}); to reach: at most 100 ms")
+
+
+def _make_project(project: Path) -> Path:
+    (project / "library").mkdir(parents=True)
+    (project / "train.py").write_text(_SCRIPT)
+    for number in range(99):
+        (project / "library" / f"module_{number}.py").write_text(f"VALUE = {number}\n" * 100)
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org"]
+    subprocess.run(["git", *identity, "commit", "-qm", "All"], cwd=project, check=True)
+    return project
+
+
+def _measure(operator: str, project: Path) -> float:
+    from airflow.providers.standard.operators.bash import BashOperator  # noqa: PLC0415
+
+    from airflow_mltrain.operators.submit_training_run import (  # noqa: PLC0415
+        SubmitTrainingRunOperator,
+    )
+
+    task: Any
+    if operator == "bash":
+        task = BashOperator(
+            task_id="train", bash_command=f"{sys.executable} train.py", cwd=str(project)
+        )
+    else:
+        task = SubmitTrainingRunOperator(
+            task_id="train",
+            experiment="benchmark",
+            config={"source_directory": str(project), "script": "train.py"},
+            wait_for_completion=True,
+            deferrable=False,
+        )
+    context = _context()
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        began = time.time()
+        result = task.execute(context)
+    if operator == "bash":
+        printed = str(result)
+    else:
+        from airflow_mltrain import Run, Workspace  # noqa: PLC0415
+
+        run = Run.get(Workspace.from_config(), result)
+        run.download_file("log", project.parent / "log")
+        printed = (project.parent / "log").read_text()
+    found = _FIRST_LINE.search(printed)
+    assert found is not None, printed
+    return float(found[1]) - began
+
+
+def _context() -> dict[str, Any]:
+    now = datetime.now(timezone.utc)
+    ti = SimpleNamespace(
+        dag_id="benchmark",
+        run_id=f"run_{time.time_ns()}",
+        task_id="train",
+        map_index=-1,
+        try_number=1,
+        max_tries=0,
+        start_date=now,
+        xcom_push=lambda **_: None,
+    )
+    return {"ti": ti, "dag_run": SimpleNamespace(start_date=now), "params": {}}
+
+
+if __name__ == "__main__":
+    main()

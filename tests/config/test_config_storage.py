@@ -1,0 +1,78 @@
+"""A config as plain data: what the run history keeps and a Dag renders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.run_configuration import RunConfiguration
+from airflow_mltrain.config.script_run import ScriptRunConfig
+
+patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+keys = words.filter(str.strip)
+names = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,20}", fullmatch=True)
+variables = st.dictionaries(st.from_regex(r"[A-LN-Z_][A-Z0-9_]{0,9}", fullmatch=True), words)
+arguments = st.lists(words | st.integers() | st.floats() | words.map(lambda word: Path("d", word)))
+environments = st.builds(
+    Environment,
+    name=names,
+    version=st.none() | st.integers(0).map(str),
+    environment_variables=variables,
+    python=st.fixed_dictionaries(
+        {},
+        optional={
+            "user_managed_dependencies": st.booleans(),
+            "interpreter_path": keys,
+            "packages": st.lists(keys),
+        },
+    ),
+    docker=st.fixed_dictionaries({}, optional={"base_image": keys, "arguments": arguments}),
+    spark=st.fixed_dictionaries(
+        {}, optional={"packages": st.lists(keys), "configuration": st.dictionaries(keys, words)}
+    ),
+)
+run_configurations = st.builds(
+    RunConfiguration,
+    target=keys,
+    framework=st.sampled_from(["Python", "PySpark", "pyspark"]),
+    environment=st.none() | names | environments,
+    environment_variables=variables,
+    max_run_duration_seconds=st.none() | st.integers(1, 2**31 - 1),
+)
+script_runs = st.builds(
+    ScriptRunConfig,
+    source_directory=keys,
+    script=st.just("train.py"),
+    arguments=arguments,
+    run_config=run_configurations,
+    tags=st.dictionaries(words, words | st.integers() | st.floats()),
+)
+command_runs = st.builds(
+    ScriptRunConfig,
+    source_directory=keys,
+    command=keys | st.lists(keys, min_size=1),
+    run_config=run_configurations,
+)
+
+
+@patiently
+@given(config=script_runs | command_runs)
+def test_every_config_survives_json(config: ScriptRunConfig) -> None:
+    stored = json.loads(json.dumps(config.model_dump(mode="json"), allow_nan=False))
+
+    assert ScriptRunConfig.model_validate(stored) == config
+    assert ScriptRunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@patiently
+@given(config=script_runs)
+def test_every_command_line_is_the_same_before_and_after_storage(config: ScriptRunConfig) -> None:
+    restored = ScriptRunConfig.model_validate(config.model_dump(mode="json"))
+
+    assert restored.argv("python") == config.argv("python")

@@ -1,0 +1,86 @@
+"""The files of a job: written whole or not at all, and readable whatever a script does to them."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from airflow_mltrain.runtime.job_agent.folder import JobFolder, read_from, size_of, write_new
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    folder = JobFolder(str(tmp_path), "run-1")
+    folder.create()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "run_id", ["", ".", "..", ".hidden", "a/b", "/etc", "a\n", "a b", "x" * 201, "naïve"]
+)
+def test_a_run_id_cannot_name_a_place_elsewhere(tmp_path: Path, run_id: str) -> None:
+    with pytest.raises(ValueError, match="not a run id"):
+        JobFolder(str(tmp_path), run_id)
+
+
+def test_of_many_who_claim_at_once_one_succeeds(folder: JobFolder) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        claims = list(pool.map(lambda n: folder.claim({"status": str(n)}), range(64)))
+
+    assert claims.count(True) == 1
+    assert folder.read_state() == {"status": str(claims.index(True))}
+
+
+def test_a_spec_keeps_what_its_first_writer_said(folder: JobFolder) -> None:
+    folder.write_spec({"argv": ["first"]})
+    folder.write_spec({"argv": ["second"]})
+
+    assert folder.read_spec() == {"argv": ["first"]}
+
+
+def test_nothing_but_the_file_is_left_of_a_writing(folder: JobFolder) -> None:
+    write_new(f"{folder.path}/place", b"1")
+    write_new(f"{folder.path}/place", b"2")
+    folder.write_state({"status": "Running"})
+
+    assert sorted(os.listdir(folder.path)) == ["place", "state.json"]  # noqa: PTH208
+
+
+def test_a_state_survives_the_removal_of_its_folder(folder: JobFolder) -> None:
+    folder.claim({"status": "Preparing"})
+    folder.write_state({"status": "Running"})
+    for path in list(Path(folder.path).iterdir()):
+        path.unlink()
+    Path(folder.path).rmdir()
+
+    folder.write_last_state({"status": "Completed"})
+
+    assert folder.read_state() == {"status": "Completed"}
+
+
+def test_reading_starts_at_the_position_and_stops_at_the_limit(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"0123456789")
+
+    assert read_from(str(log), 3, 4) == b"3456"
+    assert read_from(str(log), 10, 4) == b""
+
+
+def test_a_log_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+    assert read_from(str(tmp_path / "log"), 0, 10) == b""
+    assert size_of(str(tmp_path / "log")) == 0
+
+
+def test_a_pipe_in_place_of_a_log_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+
+    assert read_from(str(tmp_path / "log"), 0, 10) == b""
+
+
+def test_a_link_in_place_of_a_log_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/etc/passwd")
+
+    assert read_from(str(tmp_path / "log"), 0, 10) == b""
