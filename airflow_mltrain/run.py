@@ -134,13 +134,17 @@ class Run:
         source = self._kept_folder() / name
         destination = Path(output_file_path or Path(name).name)
         if name not in self.get_file_names():
-            raise ArtifactError(f"run {self.id} kept no file {name!r}; get_file_names() lists them")
+            raise ArtifactError(
+                f"run {self.id} kept no file {name!r}; get_file_names() lists them"
+            )
         if destination.is_dir():
             destination /= source.name
         destination.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, destination)
 
-    def download_files(self, prefix: str | None = None, output_directory: str | Path = ".") -> None:
+    def download_files(
+        self, prefix: str | None = None, output_directory: str | Path = "."
+    ) -> None:
         """Copy the kept files whose names start with `prefix`, with their folders."""
         for name in self.get_file_names():
             if name.startswith(prefix or ""):

@@ -268,6 +268,11 @@ def _record(
         config.run_config.environment = workspace.get_environment(environment)
     _plan(config)
     config.check()
+    if config.run_config.framework != "Python":
+        raise ConfigurationError(
+            f"run_config.framework = {config.run_config.framework!r}: compute target "
+            f"{config.run_config.target!r} runs 'Python'"
+        )
     target = workspace.get_target(config.run_config.target)
     source = Path(config.source_directory).absolute()
     annotation = start_git_annotation(source)

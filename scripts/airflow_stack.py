@@ -162,9 +162,7 @@ class AirflowStack:
         assert isinstance(found, dict)
         return found
 
-    def xcom(
-        self, dag_id: str, dag_run_id: str, task_id: str, key: str = "return_value"
-    ) -> Any:
+    def xcom(self, dag_id: str, dag_run_id: str, task_id: str, key: str = "return_value") -> Any:
         """A value that a task left, decoded; None where there is none."""
         path = f"{_task_path(dag_id, dag_run_id, task_id)}/xcomEntries/{key}?deserialize=true"
         try:

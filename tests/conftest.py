@@ -1,5 +1,20 @@
-"""What every test can rely on: assertions of shared contracts and services explain themselves."""
+"""Every test has an Airflow home and a workspace of its own; nothing of the machine's is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("tests.contracts", "tests.services")
+
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def airflow_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "airflow home"
+    monkeypatch.setenv("AIRFLOW_HOME", str(home))
+    return home

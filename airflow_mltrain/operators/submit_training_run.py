@@ -93,9 +93,7 @@ class SubmitTrainingRunOperator(BaseOperator):
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        return self._complete(
-            context, workspace, submission.await_end(workspace, event["run_id"])
-        )
+        return self._complete(context, workspace, submission.await_end(workspace, event["run_id"]))
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
@@ -144,9 +142,7 @@ class SubmitTrainingRunOperator(BaseOperator):
                 self._is_told_to_stop = False
                 if following.is_task_given_up(context, is_owner=True):
                     following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
-                    raise AirflowFailException(
-                        f"run {record.run_id} was canceled with its task"
-                    )
+                    raise AirflowFailException(f"run {record.run_id} was canceled with its task")
                 self.log.info("this worker is to stop; run %s goes on", record.run_id)
             if self.deferrable:
                 self.defer(

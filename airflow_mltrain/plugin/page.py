@@ -98,10 +98,11 @@ class RunPage:
         command = config.get("command")
         if isinstance(command, str):
             return shorten(command, _LONGEST_COMMAND)
-        words = command if isinstance(command, list) else [config.get("script") or ""]
+        script = config.get("script")
+        words = command if isinstance(command, list) else [script] if script else []
         arguments = config.get("arguments")
         words = [*words, *(arguments if isinstance(arguments, list) else [])]
-        return shorten(shlex.join(str(word) for word in words if word != ""), _LONGEST_COMMAND)
+        return shorten(shlex.join(map(str, words)), _LONGEST_COMMAND)
 
     @property
     def environment(self) -> str:
@@ -175,12 +176,13 @@ def format_duration(seconds: float) -> str:
 
 def format_size(size_bytes: int) -> str:
     """A number of bytes in the unit that keeps it short."""
-    size = float(size_bytes)
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if size < 1024:  # noqa: PLR2004
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+    if size_bytes < 1024:  # noqa: PLR2004
+        return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
+    size, units = size_bytes / 1024, ["TB", "GB", "MB", "KB"]
+    while size >= 1024 and len(units) > 1:  # noqa: PLR2004
         size /= 1024
-    return f"{size:.1f} TB"
+        units.pop()
+    return f"{size:.1f} {units[-1]}"
 
 
 def _render(template: str, **values: object) -> bytes:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import Field
+
+from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.local import LocalTarget
 
-LOCAL = "local"
+LOCAL: Final = "local"
 CONNECTION_TYPE = "mltrain_compute"
 
 
@@ -44,18 +47,18 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     return _from_connection(name, connection.extra_dejson, settings)
 
 
+class LocalTargetConfig(ConfigModel):
+    """The extra of a connection to this machine; the UI stores what was left empty as null."""
+
+    kind: Literal["local"] | None = LOCAL
+    root: Annotated[str, Field(strict=True, pattern="^/")] | None = None
+    max_concurrent_runs: Annotated[int, Field(strict=True, ge=1)] | None = None
+
+
 def _from_connection(name: str, extra: Mapping[str, Any], settings: Settings) -> LocalTarget:
-    kind = extra.get("kind") or LOCAL
-    if kind != LOCAL:
-        raise ConfigurationError(f"connection {name!r}: kind = {kind!r}; it can be {LOCAL!r}")
-    slots = extra.get("max_concurrent_runs")
-    if slots is not None and (not isinstance(slots, int) or slots < 1):
-        raise ConfigurationError(
-            f"connection {name!r}: max_concurrent_runs = {slots!r}; give a whole number from 1 on, "
-            "or leave it out for no limit"
-        )
-    root = extra.get("root")
-    if root is not None and not (isinstance(root, str) and root.startswith("/")):
-        raise ConfigurationError(f"connection {name!r}: root = {root!r}; give an absolute path")
-    folder = Path(root) if root else settings.local_root.with_name(f"local-{name}")
-    return LocalTarget(name, folder, max_concurrent_runs=slots)
+    try:
+        config = LocalTargetConfig.model_validate(extra)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"connection {name!r}: {error}") from error
+    root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
+    return LocalTarget(name, root, max_concurrent_runs=config.max_concurrent_runs)

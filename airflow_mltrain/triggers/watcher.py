@@ -99,4 +99,3 @@ async def watcher_of(workspace: Workspace, target_name: str) -> TargetWatcher:
         target = await asyncio.to_thread(workspace.get_target, target_name)
         watchers.setdefault(target_name, TargetWatcher(target))
     return watchers[target_name]
-

@@ -36,7 +36,7 @@ for child in range(2):
         os.setsid()
 with open(os.environ["OUTSIDE"] + "/pids", "a") as file:
     file.write("%d\\n" % os.getpid())
-print("ready")
+os.write(1, b"ready\\n")
 while True:
     with open("outputs/beat-%d" % os.getpid(), "a") as file:
         file.write("x")

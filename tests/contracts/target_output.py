@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.target_bench import BenchContract
-from tests.services.jobs import wait_for, wait_for_log, wait_until_ended
+from tests.services.jobs import wait_for, wait_for_log, wait_until, wait_until_ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,12 +132,13 @@ class OutputContract(BenchContract):
         assert (state.status, state.exit_code) == (RunStatus.FAILED, 3)
         assert _fetch(target, run_id, bench)[1] == ()
 
-    def test_a_running_script_that_deleted_its_run_folder_can_be_canceled(
+    def test_a_running_script_that_deleted_its_run_folder_is_known_and_can_be_canceled(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
         script = 'cd ..; rm -rf "$PWD"; touch "$OUTSIDE/gone"; sleep 1000'
         run_id = bench.shell(target, script)
         wait_for((bench.outside / "gone").exists)
+        assert wait_until(target, run_id, RunStatus.RUNNING).status is RunStatus.RUNNING
 
         target.cancel(run_id)
 

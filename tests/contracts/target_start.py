@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -203,6 +205,37 @@ class StartContract(BenchContract):
 
         assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
         assert (bench.outside / "ran").read_text() == "ran\n"
+
+    def test_a_job_outlives_the_session_of_its_starter(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        script = 'while [ ! -e "$OUTSIDE/release" ]; do sleep 0.02; done; echo released'
+        job = bench.job(target, "sh", "-c", script)
+        with subprocess.Popen(
+            [sys.executable, "-c", f"{_STARTER}; print('started', flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as starter:
+            assert starter.stdin is not None
+            assert starter.stdout is not None
+            starter.stdin.write(pickle.dumps((target, job)))
+            starter.stdin.flush()
+            _ = starter.stdout.readline(), starter.stdout.readline()
+            os.killpg(starter.pid, signal.SIGKILL)
+
+        (bench.outside / "release").touch()
+
+        assert wait_until_ended(target, job.run_id).log == b"released\n"
+
+    def test_a_script_that_kills_its_process_group_kills_nobody_else(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        run_id = bench.shell(target, "echo bye; kill -KILL 0")
+
+        state = wait_until_ended(target, run_id)
+        assert (state.status, state.exit_code) == (RunStatus.FAILED, 128 + 9)
+        assert state.reason == "killed by SIGKILL"
 
     def test_a_job_outlives_its_starter(self, target: ComputeTarget, bench: JobBench) -> None:
         release = bench.outside / "release"

@@ -137,7 +137,9 @@ def test_a_retry_after_a_killed_worker_adopts_the_run(
     conf = {"lines": 100, "seconds": 25, "diary": str(diary)}
     dag_run_id = airflow.trigger("wait_on_worker", conf)
     wait_for("start", lambda: _starts(diary))
-    wait_for("a line", lambda: "line 3 of" in airflow.task_log("wait_on_worker", dag_run_id, "train"))
+    wait_for(
+        "a line", lambda: "line 3 of" in airflow.task_log("wait_on_worker", dag_run_id, "train")
+    )
 
     os.kill(_task_process(airflow, "wait_on_worker", dag_run_id), signal.SIGKILL)
 
@@ -173,9 +175,7 @@ def test_clearing_a_deferred_task_ends_its_run_and_starts_another(
     wait_for("deferral", lambda: _is_deferred(airflow, "wait_in_one", dag_run_id))
 
     body = {"dry_run": False, "task_ids": ["train"], "dag_run_id": dag_run_id}
-    airflow.api(
-        "POST", "dags/wait_in_one/clearTaskInstances", {**body, "only_failed": False}
-    )
+    airflow.api("POST", "dags/wait_in_one/clearTaskInstances", {**body, "only_failed": False})
 
     wait_for("a second start", lambda: len(_starts(diary)) == 2)
     first, _second = _starts(diary)
@@ -256,4 +256,7 @@ def test_mapped_tasks_render_their_configs(airflow: AirflowStack, history: RunHi
     assert airflow.wait_for_dag_run("expand_configs", dag_run_id) == "success"
 
     said: list[Any] = [run.config["arguments"] for run in runs_of(history, dag_run_id)]
-    assert sorted(said) == [["--lines", 1, "--say", "0 mapped"], ["--lines", 2, "--say", "1 mapped"]]
+    assert sorted(said) == [
+        ["--lines", 1, "--say", "0 mapped"],
+        ["--lines", 2, "--say", "1 mapped"],
+    ]

@@ -16,14 +16,12 @@ import json, sys
 import airflow.plugins_manager
 before = set(sys.modules)
 from airflow_mltrain.plugin.plugin import MLTrainPlugin
-plugin = MLTrainPlugin()
-loaded = sorted(set(sys.modules) - before)
-(first,), (second,) = plugin.fastapi_apps, plugin.fastapi_apps
-print(json.dumps([loaded, first["url_prefix"], first["app"] is second["app"]]))
+MLTrainPlugin()
+print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-def test_the_app_is_built_once_and_only_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_process_that_shows_no_pages_loads_nothing_for_them(tmp_path: Path) -> None:
     # given
     environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path)}
 
@@ -33,8 +31,6 @@ def test_the_app_is_built_once_and_only_when_it_is_asked_for(tmp_path: Path) -> 
     )
 
     # then
-    loaded, url_prefix, is_same_app = json.loads(ended.stdout.splitlines()[-1])
-    rooms = ("airflow_mltrain", "airflow_mltrain.plugin", "airflow_mltrain.plugin.plugin")
-    assert [module for module in loaded if module not in rooms] == []
-    assert url_prefix == "/mltrain"
-    assert is_same_app
+    loaded = set(json.loads(ended.stdout.splitlines()[-1]))
+    rooms = {"airflow_mltrain", "airflow_mltrain.plugin", "airflow_mltrain.plugin.plugin"}
+    assert loaded - rooms == set()

@@ -121,7 +121,7 @@ def test_what_a_script_may_have_written_stays_text(archive: Archive, server: Web
 
     # then
     assert attacked.elements == ordinary.elements
-    assert attacked.text.count(HOSTILE) >= ordinary.text.count("x\n") > 0
+    assert attacked.text.count(HOSTILE) > 10
     assert [link for link in attacked.links if not link.startswith(("/", "./hostile/"))] == []
 
 

@@ -81,10 +81,10 @@ class TestPlace:
         file = tmp_path / "it's 100% \u00fc" / "history.db"
 
         # when
-        use_first(f"sqlite:///{history_file}")
+        use_first(f"sqlite:///{file}")
 
         # then
-        assert history_file.is_file()
+        assert file.is_file()
 
     def test_a_relative_path_stays_where_it_was_opened(
         self,

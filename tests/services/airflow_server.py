@@ -42,7 +42,7 @@ class AirflowServer:
         return self._stack.home
 
     def __enter__(self) -> Self:
-        migrate = [AIRFLOW, "db", "migrate"]
+        migrate = [str(AIRFLOW), "db", "migrate"]
         subprocess.run(migrate, env=self._stack.environment, check=True, capture_output=True)
         self._stack.start("api-server")
         try:

@@ -15,6 +15,8 @@ from airflow_mltrain.snapshots.snapshot import Snapshot, take_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NOBODY = 65534
+
 
 class Take(Protocol):
     def __call__(self, source: Path, max_bytes: int = ...) -> Snapshot: ...
@@ -45,21 +47,13 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user may enter."""
+def bound_folder() -> Iterator[Path]:
+    """A folder, in a test that runs as a user whom permissions bind."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.fixture
-def as_nobody(open_folder: Path) -> Iterator[Path]:
-    """The open folder, for a user whom permissions bind."""
-    if os.geteuid() != 0:
-        yield open_folder
-        return
-    os.seteuid(65534)
-    try:
-        yield open_folder
-    finally:
-        os.seteuid(0)
+        Path(folder).chmod(0o777)
+        user = os.geteuid()
+        os.seteuid(user or _NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(user)

@@ -150,9 +150,10 @@ def test_a_store_that_runs_out_of_room_says_so_and_keeps_no_part(
     assert _files_in(store.root) == []
 
 
-def test_a_store_that_may_not_be_written_names_the_folder(as_nobody: Path) -> None:
+def test_a_store_that_may_not_be_written_names_the_folder(bound_folder: Path) -> None:
     # given
-    folder = as_nobody / "blobs"
+    folder = bound_folder / "blobs"
+    folder.mkdir(mode=0o555)
     # when
     with pytest.raises(ArtifactError) as caught:
         BlobStore(folder).put_bytes(b"weights")

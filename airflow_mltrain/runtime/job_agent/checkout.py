@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional
 _VERSION = 1
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MODE = re.compile("[0-7]{1,3}")
+_NO_NAME = re.compile("[\\0\\ud800-\\udc7f\\udd00-\\udfff]")  # what no name of a file holds
 _BUFFER_BYTES = 1 << 20
 _MOST_LINKS = 40  # the kernel follows no more on one way, and says that they go in circles
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -109,7 +110,7 @@ def _is_sound(entry: Dict[str, Any]) -> bool:
         return False
     if kind == "link":
         target = entry.get("target")
-        return isinstance(target, str) and target != "" and "\0" not in target
+        return isinstance(target, str) and target != "" and not _NO_NAME.search(target)
     if not _is_text(entry.get("mode"), _MODE):
         return False
     return kind == "directory" or (
@@ -118,7 +119,7 @@ def _is_sound(entry: Dict[str, Any]) -> bool:
 
 
 def _is_safe(path: object) -> bool:
-    if not isinstance(path, str) or "\0" in path:
+    if not isinstance(path, str) or _NO_NAME.search(path):
         return False
     return not {"", ".", ".."}.intersection(path.split("/"))
 

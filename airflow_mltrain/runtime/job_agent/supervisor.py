@@ -44,10 +44,13 @@ class Supervisor:
         for descriptor in (self._wakeup, wakeup_end):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._remember_termination)
+        for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)  # what the starter ignored, scripts would
         # Handlers and not SIG_IGN, which the script would inherit.
         for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._remember_termination)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
     def claim(self) -> bool:

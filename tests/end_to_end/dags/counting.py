@@ -40,9 +40,7 @@ with DAG("submit_and_poke", params=PARAMS, schedule=None):
     submitted = SubmitTrainingRunOperator(
         task_id="submit", experiment="counting", config=_config()
     )
-    TrainingRunSensor(
-        task_id="wait", run_id=submitted.output, deferrable=False, poke_interval=0.5
-    )
+    TrainingRunSensor(task_id="wait", run_id=submitted.output, deferrable=False, poke_interval=0.5)
 
 with DAG("wait_in_one", params=PARAMS, schedule=None):
     SubmitTrainingRunOperator(

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.settings import read_settings
+
+
+def test_with_nothing_configured_everything_is_below_airflow_home(airflow_home: Path) -> None:
+    settings = read_settings()
+
+    assert settings.database_url == f"sqlite:///{airflow_home}/mltrain/history.db"
+    assert settings.artifacts == airflow_home / "mltrain" / "artifacts"
+    assert settings.local_root == airflow_home / "mltrain" / "local"
+    assert settings.local_max_concurrent_runs is None
+
+
+def test_options_come_from_the_environment_as_airflow_spells_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__DATABASE", "postgresql://history.example.org/runs")
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__ARTIFACTS", "file:///srv/my%20artifacts")
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__LOCAL_MAX_CONCURRENT_RUNS", "3")
+
+    settings = read_settings()
+
+    assert settings.database_url == "postgresql://history.example.org/runs"
+    assert settings.artifacts == Path("/srv/my artifacts")
+    assert settings.local_max_concurrent_runs == 3
+
+
+def test_the_database_may_be_an_airflow_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_RUNS", "postgres://me:secret@history.example.org/runs")
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__DATABASE", "runs")
+
+    assert read_settings().database_url == "postgresql://me:secret@history.example.org/runs"
+
+
+@pytest.mark.parametrize("given", ["many", "-1", "nan", "inf"])
+def test_a_number_that_is_none_is_refused_with_its_option(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS", given)
+
+    with pytest.raises(ConfigurationError, match="cancel_grace_seconds"):
+        read_settings()
+
+
+def test_an_artifact_store_that_is_no_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__ARTIFACTS", "s3://bucket/runs")
+
+    with pytest.raises(ConfigurationError, match="artifacts"):
+        read_settings()
+
+
+def test_a_connection_of_another_type_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_RUNS", "ssh://gpu-box")
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__DATABASE", "runs")
+
+    with pytest.raises(ConfigurationError, match="'ssh'"):
+        read_settings()
