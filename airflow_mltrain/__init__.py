@@ -1,4 +1,4 @@
-"""Submit machine-learning training scripts to compute targets, from Apache Airflow or plain Python.
+"""Submit machine-learning training scripts to compute targets, from Airflow or plain Python.
 
 Importing this package imports nothing else; each name is loaded when it is first used.
 """

@@ -13,7 +13,7 @@ from airflow_mltrain.snapshots.blob_store import BlobStore
 
 
 class ArtifactStore:
-    """A folder with `blobs/`, and for each ended run `runs/<run_id>/` with `log` and `outputs/`."""
+    """A folder with `blobs/`, and for each ended run `runs/<run_id>/` (`log`, `outputs/`)."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

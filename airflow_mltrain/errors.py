@@ -29,7 +29,7 @@ class ConfigurationError(MLTrainError):
 
 
 class SnapshotError(MLTrainError):
-    """The source directory cannot be stored as it is; the message names the path and the remedy."""
+    """The source directory cannot be stored as it is; names the path and the remedy."""
 
 
 class ArtifactError(MLTrainError):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain import submission
+from airflow_mltrain import progress, submission
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.task_log import LineReader
 from airflow_mltrain.workspace import Workspace
@@ -66,19 +66,19 @@ def follow_in_task(
     history = workspace.history
     lines = LineReader(history.log_position(run_id, reader))
     record = history.get(run_id)
-    following = submission.follow(
+    following = progress.follow(
         workspace,
         run_id,
         log_position=lines.position,
         wait_seconds=min(_STEP_SECONDS, seconds or _STEP_SECONDS),
     )
-    for progress in following:
-        record = progress.record
-        for line in lines.feed(progress.log):
+    for step in following:
+        record = step.record
+        for line in lines.feed(step.log):
             log.info("%s", line)
-        if record.status.is_terminal and not progress.log:
+        if record.status.is_terminal and not step.log:
             break
-        if progress.log:
+        if step.log:
             history.set_log_position(run_id, reader, lines.position)
         if not record.status.is_terminal and (is_interrupted() or time.monotonic() >= deadline):
             return record
@@ -95,7 +95,7 @@ def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool)
     watching a run that takes its grace period.
     """
     submission.cancel(workspace, run_id)
-    record = submission.await_end(
+    record = progress.await_end(
         workspace, run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
     )
     if not record.status.is_terminal:

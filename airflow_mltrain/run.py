@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain import submission
+from airflow_mltrain import progress, submission
 from airflow_mltrain.errors import (
     ArtifactError,
     ConfigurationError,
@@ -46,7 +46,7 @@ class Run:
 
     def get_status(self) -> RunStatus:
         """Where the run stands now; asks its target where it has not ended."""
-        return submission.refresh(self._workspace, self.id).status
+        return progress.refresh(self._workspace, self.id).status
 
     def wait_for_completion(
         self,
@@ -60,24 +60,24 @@ class Run:
 
         With `show_output` its log is written to standard output as it grows. A failed run raises
         RunFailedError unless `raise_on_error` is False; a canceled one does not. WaitTimeoutError
-        says that `timeout_seconds` were over first; the run goes on. Outputs are always waited for,
-        so `wait_post_processing` changes nothing.
+        says that `timeout_seconds` were over first; the run goes on. Outputs are waited for in
+        any case, so `wait_post_processing` changes nothing.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         step_seconds = _STEP_SECONDS if deadline is None else min(_STEP_SECONDS, 0.1)
         record = self._record()
-        for progress in submission.follow(self._workspace, self.id, wait_seconds=step_seconds):
-            record = progress.record
+        for step in progress.follow(self._workspace, self.id, wait_seconds=step_seconds):
+            record = step.record
             if show_output:
-                sys.stdout.write(decoder.decode(progress.log))
+                sys.stdout.write(decoder.decode(step.log))
                 sys.stdout.flush()
             if deadline is not None and time.monotonic() >= deadline:
                 break
         if not record.status.is_terminal:
             raise WaitTimeoutError(
-                f"run {self.id} is still {record.status} after {timeout_seconds} seconds; it goes on, "
-                "and can be waited for again"
+                f"run {self.id} is still {record.status} after {timeout_seconds} seconds; it "
+                "goes on, and can be waited for again"
             )
         if raise_on_error and record.status is RunStatus.FAILED:
             require_success(self._workspace, record)
@@ -96,7 +96,7 @@ class Run:
         A name logged once has that value, one logged again the list of its values, and rows of one
         name are a table: a dictionary of columns.
         """
-        submission.refresh(self._workspace, self.id)
+        progress.refresh(self._workspace, self.id)
         return metrics_by_name(self._workspace.history.get_metrics(self.id, name))
 
     def get_details(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Run:
         return dict(self._record().tags)
 
     def get_file_names(self) -> list[str]:
-        """The files kept of an ended run: `log`, `outputs/...` and `logs/...`; none before its end."""
+        """The kept files: `log`, `outputs/...` and `logs/...`; none before the run's end."""
         folder = self._kept_folder()
         return sorted(
             path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
@@ -170,16 +170,16 @@ class Run:
         return self._workspace.history.get(self.id)
 
     def _kept_folder(self) -> Path:
-        submission.refresh(self._workspace, self.id)
+        progress.refresh(self._workspace, self.id)
         return self._workspace.artifacts.run_folder(self.id)
 
 
 def require_success(workspace: Workspace, record: RunRecord) -> None:
-    """Raise RunFailedError or RunCanceledError, with the cause and the log's end, if the run did not complete."""
+    """Raise RunFailedError or RunCanceledError, with cause and log end, for a run so ended."""
     if record.status is RunStatus.CANCELED:
         raise RunCanceledError(f"run {record.run_id} was canceled")
     if record.status is RunStatus.FAILED:
-        end = submission.log_end(workspace, record.run_id)
+        end = progress.log_end(workspace, record.run_id)
         shown = f"\nThe end of its log:\n{end}" if end else ""
         raise RunFailedError(
             f"run {record.run_id} failed on {record.target}: {record.error}{shown}",

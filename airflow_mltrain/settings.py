@@ -14,7 +14,7 @@ SECTION = "mltrain"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the `[mltrain]` section says, with every default filled in; `provider_info` documents it."""
+    """What the `[mltrain]` section says, defaults filled in; `provider_info` documents it."""
 
     database_url: str
     artifacts: Path
@@ -46,7 +46,7 @@ def read_settings() -> Settings:
             value = -1.0
         if not 0 <= value < float("inf"):
             raise ConfigurationError(
-                f"[{SECTION}] {option} = {given!r} in airflow.cfg: give a number that is not negative"
+                f"[{SECTION}] {option} = {given!r}: give a number that is not negative"
             )
         return value
 
@@ -69,14 +69,24 @@ def _database_url(given: str) -> str:
     if "://" in given:
         return given
     from airflow.sdk import BaseHook  # noqa: PLC0415 - only where a connection is named
+    from sqlalchemy import URL  # noqa: PLC0415 - dear, and the history needs it anyway
 
     connection = BaseHook.get_connection(given)
-    if connection.conn_type not in ("postgres", "sqlite"):
+    if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"[{SECTION}] database = {given!r}: connection {given!r} is of type "
-            f"{connection.conn_type!r}; give one of type postgres or sqlite, or a database URL"
+            f"{connection.conn_type!r}; give one of type 'postgres', or a database URL"
         )
-    return connection.get_uri().replace("postgres://", "postgresql://", 1)
+    url = URL.create(
+        "postgresql",
+        connection.login,
+        connection.password,
+        connection.host,
+        connection.port,
+        connection.schema,
+        {name: str(value) for name, value in connection.extra_dejson.items()},
+    )
+    return url.render_as_string(hide_password=False)
 
 
 def _local_folder(option: str, given: str) -> Path:

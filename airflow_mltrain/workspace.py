@@ -73,7 +73,7 @@ class Workspace:
         """Keep an environment under its name; unchanged content gives the version it has."""
         if find_curated(environment.name) is not None:
             raise ConfigurationError(
-                f"{environment.name!r} is the name of a curated environment; clone it under another"
+                f"{environment.name!r} is a curated environment; clone it under another name"
             )
         content = environment.model_dump(mode="json", exclude={"version"})
         number = self.history.register_environment(environment.name, content)

@@ -75,7 +75,7 @@ def _measure(operator: str, project: Path) -> float:
 
     task: Any
     if operator == "bash":
-        task = BashOperator(
+        task = BashOperator(  # noqa: AIR001
             task_id="train", bash_command=f"{sys.executable} train.py", cwd=str(project)
         )
     else:

@@ -13,10 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _AIRFLOW = Path(sys.executable).with_name("airflow")
@@ -57,7 +61,7 @@ class AirflowStack:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
 
-    def __enter__(self) -> AirflowStack:
+    def __enter__(self) -> Self:
         self.home.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             [_AIRFLOW, "db", "migrate"],
@@ -75,10 +79,8 @@ class AirflowStack:
             _signal_group(process, signal.SIGTERM)
         deadline = time.monotonic() + 20
         for process in self._processes.values():
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                pass
             _signal_group(process, signal.SIGKILL)
             process.wait()
 
@@ -105,7 +107,7 @@ class AirflowStack:
         return self._processes[component].pid
 
     def wait_until_healthy(self, timeout_seconds: float = 120) -> None:
-        """Wait until all components have reported; raises TimeoutError with the one that did not."""
+        """Wait until all components have reported; raises TimeoutError naming one that did not."""
         deadline = time.monotonic() + timeout_seconds
         names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         while True:
@@ -136,7 +138,7 @@ class AirflowStack:
                 body = {"logical_date": None, "conf": dict(conf or {})}
                 return str(self.api("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
             except urllib.error.HTTPError as error:
-                if error.code != 404 or time.monotonic() > deadline:
+                if error.code != HTTPStatus.NOT_FOUND or time.monotonic() > deadline:
                     raise RuntimeError(error.read().decode()) from error
                 time.sleep(0.5)
 
@@ -155,12 +157,10 @@ class AirflowStack:
 
     def task_instance(
         self, dag_id: str, dag_run_id: str, task_id: str, map_index: int = -1
-    ) -> dict[str, Any]:
+    ) -> Any:
         """What the API says of a task instance."""
         path = _task_path(dag_id, dag_run_id, task_id)
-        found = self.api("GET", path if map_index < 0 else f"{path}/{map_index}")
-        assert isinstance(found, dict)
-        return found
+        return self.api("GET", path if map_index < 0 else f"{path}/{map_index}")
 
     def xcom(self, dag_id: str, dag_run_id: str, task_id: str, key: str = "return_value") -> Any:
         """A value that a task left, decoded; None where there is none."""
@@ -168,7 +168,7 @@ class AirflowStack:
         try:
             return self.api("GET", path)["value"]
         except urllib.error.HTTPError as error:
-            if error.code == 404:
+            if error.code == HTTPStatus.NOT_FOUND:
                 return None
             raise
 
@@ -220,7 +220,5 @@ def _fetch(url: str, method: str = "GET", body: object = None, token: str | None
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass

@@ -32,10 +32,14 @@ def test_options_come_from_the_environment_as_airflow_spells_it(
 
 
 def test_the_database_may_be_an_airflow_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_RUNS", "postgres://me:secret@history.example.org/runs")
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_RUNS", "postgres://me:s%2Fcret@history.example.org/runs?sslmode=require"
+    )
     monkeypatch.setenv("AIRFLOW__MLTRAIN__DATABASE", "runs")
 
-    assert read_settings().database_url == "postgresql://me:secret@history.example.org/runs"
+    assert read_settings().database_url == (
+        "postgresql://me:s%2Fcret@history.example.org/runs?sslmode=require"
+    )
 
 
 @pytest.mark.parametrize("given", ["many", "-1", "nan", "inf"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain import submission
+from airflow_mltrain import progress, submission
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import (
     ConfigurationError,
@@ -22,6 +22,7 @@ from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.submission import Occasion
+from airflow_mltrain.targets.base import Seen
 from airflow_mltrain.workspace import Workspace
 
 KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
@@ -60,7 +61,7 @@ def noting(diary: Path, seconds: float = 0.0) -> str:
 
 
 def ended(workspace: Workspace, record: RunRecord) -> RunRecord:
-    return submission.await_end(workspace, record.run_id, timeout_seconds=30)
+    return progress.await_end(workspace, record.run_id, timeout_seconds=30)
 
 
 def test_a_run_is_recorded_with_its_end(workspace: Workspace, tmp_path: Path) -> None:
@@ -161,11 +162,6 @@ def test_a_recorded_run_that_was_never_started_is_started_by_the_retry(
     assert diary.read_text() == "ran\nran\n"
 
 
-def _submit_until_killed(settings: Settings, config: ScriptRunConfig) -> None:
-    submission.submit(Workspace(settings), "churn", config, FIRST)
-    time.sleep(60)
-
-
 @pytest.mark.slow
 def test_a_submitter_killed_at_any_moment_leaves_one_run_to_adopt(
     settings: Settings, tmp_path: Path
@@ -240,7 +236,7 @@ def test_the_log_comes_whole_and_in_order(workspace: Workspace, tmp_path: Path) 
     )
     record = submission.submit(workspace, "churn", make_config(tmp_path, script))
 
-    log = b"".join(step.log for step in submission.follow(workspace, record.run_id))
+    log = b"".join(step.log for step in progress.follow(workspace, record.run_id))
 
     expected = b"".join(b"%d\n" % number for number in range(200_000))
     assert log in (expected + bytes(range(256)), bytes(range(256)) + expected)
@@ -253,7 +249,7 @@ def test_following_again_goes_on_where_the_last_one_stopped(
 ) -> None:
     script = "import time\nfor n in range(30): print(n, flush=True); time.sleep(0.05)"
     record = submission.submit(workspace, "churn", make_config(tmp_path, script))
-    following = submission.follow(workspace, record.run_id)
+    following = progress.follow(workspace, record.run_id)
     step = next(following)
     read = step.log
     while b"5\n" not in read:
@@ -263,7 +259,7 @@ def test_following_again_goes_on_where_the_last_one_stopped(
 
     rest = b"".join(
         later.log
-        for later in submission.follow(workspace, record.run_id, log_position=step.log_position)
+        for later in progress.follow(workspace, record.run_id, log_position=step.log_position)
     )
 
     assert read + rest == b"".join(b"%d\n" % number for number in range(30))
@@ -274,7 +270,7 @@ def test_metrics_are_kept_once_though_two_follow(workspace: Workspace, tmp_path:
         "import mltrain\nrun = mltrain.Run.get_context()\nfor n in range(5000): run.log('n', n)"
     )
     record = submission.submit(workspace, "churn", make_config(tmp_path, script))
-    one, other = (submission.follow(workspace, record.run_id) for _ in range(2))
+    one, other = (progress.follow(workspace, record.run_id) for _ in range(2))
 
     for _ in range(3):
         next(one, None)
@@ -297,9 +293,10 @@ def test_tags_of_a_script_join_those_of_its_config(workspace: Workspace, tmp_pat
 
 
 def test_outputs_of_a_canceled_run_are_kept(workspace: Workspace, tmp_path: Path) -> None:
-    script = "import time\nopen('outputs/half', 'w').write('half')\nprint('go', flush=True)\ntime.sleep(60)"
+    half = "open('outputs/half', 'w').write('half')"
+    script = f"import time\n{half}\nprint('go', flush=True)\ntime.sleep(60)"
     record = submission.submit(workspace, "churn", make_config(tmp_path, script))
-    for step in submission.follow(workspace, record.run_id):
+    for step in progress.follow(workspace, record.run_id):
         if b"go" in step.log:
             break
 
@@ -342,9 +339,7 @@ def test_a_run_whose_folder_was_removed_is_failed(workspace: Workspace, tmp_path
     record = submission.submit(workspace, "churn", make_config(tmp_path, ""))
     workspace.get_target("local")
     while (
-        workspace.get_target("local")
-        .observe({record.run_id: submission.Seen()}, 1.0)[record.run_id]
-        .status
+        workspace.get_target("local").observe({record.run_id: Seen()}, 1.0)[record.run_id].status
         is not RunStatus.COMPLETED
     ):
         pass
@@ -364,4 +359,4 @@ def test_the_interpreter_that_submits_is_the_default(workspace: Workspace, tmp_p
 
     ended(workspace, record)
 
-    assert submission.log_end(workspace, record.run_id) == sys.executable
+    assert progress.log_end(workspace, record.run_id) == sys.executable

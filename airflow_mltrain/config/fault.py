@@ -113,7 +113,7 @@ def _model_at(model: type[BaseModel], path: Sequence[int | str]) -> type[BaseMod
     return model
 
 
-def _find_model(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - any annotation
+def _find_model(annotation: Any) -> type[BaseModel] | None:
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_find_model, get_args(annotation))), None)

@@ -42,7 +42,7 @@ class ConfigModel(BaseModel):
             raise _refusal(type(self), error) from None
 
     @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:  # noqa: ANN401 - as in pydantic
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
         """Make one from a mapping, as `model_dump` gives it or as a person writes it."""
         try:
             return super().model_validate(obj, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -34,9 +34,9 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     Args:
         experiment: the name of the group the run belongs to (templated).
-        config: what to run, as a ScriptRunConfig or a mapping of its fields (templated throughout).
-        wait_for_completion: whether the task ends when the run does, and as the run did, instead of
-            when the run was submitted. The result then also has the XComs `status`, `metrics` and
+        config: what to run, a ScriptRunConfig or a mapping of its fields (templated throughout).
+        wait_for_completion: whether the task ends when the run does, and as it did, instead of
+            when the run was submitted. It then also leaves the XComs `status`, `metrics` and
             `outputs`, the URI of the kept outputs.
         deferrable: whether a wait gives its worker slot back when the run lasts.
     """
@@ -89,16 +89,16 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
         """Take up the task again when its run has ended."""
-        from airflow_mltrain import submission  # noqa: PLC0415
+        from airflow_mltrain import progress  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        return self._complete(context, workspace, submission.await_end(workspace, event["run_id"]))
+        return self._complete(context, workspace, progress.await_end(workspace, event["run_id"]))
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
-        """Answer a deferral that ended without its event: too late, or by a fault in the triggerer."""
+        """Answer a deferral that ended without its event: late, or by a fault in the triggerer."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as error:
@@ -153,12 +153,12 @@ class SubmitTrainingRunOperator(BaseOperator):
                     timeout=self._remaining_time(context),
                 )
 
-    def _remaining_time(self, context: Context) -> Any:
+    def _remaining_time(self, context: Context) -> timedelta | None:
         if self.execution_timeout is None:
             return None
         started = context["ti"].start_date
         elapsed = datetime.now(timezone.utc) - started
-        return max(self.execution_timeout - elapsed, elapsed * 0)
+        return max(self.execution_timeout - elapsed, timedelta(0))
 
     def _complete(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
         from airflow_mltrain import following  # noqa: PLC0415

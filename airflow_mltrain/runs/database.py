@@ -231,7 +231,7 @@ def _create_engine(url: URL) -> Engine:
         ) from error
 
 
-def _take_over_transactions(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's own
+def _take_over_transactions(connection: Any, _: object) -> None:
     connection.isolation_level = None  # sqlite3 would begin late, where an upgrade can deadlock
     connection.execute("PRAGMA foreign_keys = ON")
 

@@ -46,7 +46,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class MetricRecord:
-    """One logged value: a number or text, a list, a row or a table's columns, as plain JSON data."""
+    """One logged value: a number or text, a list, a row or a table's columns, as JSON data."""
 
     name: str
     value: Any

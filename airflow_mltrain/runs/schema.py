@@ -54,12 +54,12 @@ class JsonText(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:  # noqa: ANN401 - JSON
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
         """The value as JSON; None is a value as well."""
         del dialect
         return json.dumps(value)
 
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> Any:  # noqa: ANN401
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Any:
         """The value that was stored."""
         del dialect
         return None if value is None else json.loads(value)

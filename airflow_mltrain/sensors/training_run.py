@@ -14,7 +14,7 @@ from airflow_mltrain.links import TrainingRunLink
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
     from airflow_mltrain.runs.record import RunRecord
     from airflow_mltrain.workspace import Workspace
@@ -43,13 +43,13 @@ class TrainingRunSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        run_id: str,
+        run_id: str | XComArg,
         deferrable: bool = True,
         poke_interval: timedelta | float = _POKE_SECONDS,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
-        self.run_id = run_id
+        self.run_id: str = run_id  # type: ignore[assignment]  # rendered before it is read
         self.deferrable = deferrable
         self._is_told_to_stop = False
 
@@ -94,11 +94,11 @@ class TrainingRunSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         """Take up the task again when the run has ended."""
-        from airflow_mltrain import submission  # noqa: PLC0415
+        from airflow_mltrain import progress  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        return self._result(workspace, submission.await_end(workspace, event["run_id"]))
+        return self._result(workspace, progress.await_end(workspace, event["run_id"]))
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context

@@ -39,12 +39,13 @@ class IgnoreRules:
     @classmethod
     def at_root(cls, content: bytes) -> IgnoreRules:
         """The defaults, and the content of the root's ignore file."""
-        return cls(((0, _Patterns.parse(content)),), _Patterns.parse(DEFAULT_PATTERNS))
+        return cls((), _Patterns.parse(DEFAULT_PATTERNS)).within(b"", content)
 
     def within(self, directory: bytes, content: bytes) -> IgnoreRules:
         """The rules below `directory`, a path from the root, whose ignore file holds `content`."""
-        layer = (len(directory) + 1, _Patterns.parse(content))
-        return IgnoreRules((layer, *self._layers), self._defaults)
+        found = _Patterns.parse(content)
+        start = len(directory) + 1 if directory else 0
+        return IgnoreRules(((start, found), *self._layers), self._defaults) if found else self
 
     def ignores(self, path: bytes, name: bytes, *, is_directory: bool) -> bool:
         """Whether this entry stays out; `path` is from the root and ends in `name`.
@@ -83,6 +84,9 @@ class _Patterns:
     def parse(cls, content: bytes) -> _Patterns:
         lines = _split(content)
         return cls(tuple(found for line in lines if (found := _parse(line)) is not None))
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns)
 
     def judge(self, path: bytes, name: bytes, start: int, *, is_directory: bool) -> bool | None:
         """Whether the entry is ignored; None if no pattern matches it."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from contextlib import suppress
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import os
@@ -17,7 +17,7 @@ _NANOSECONDS_PER_MILLISECOND = 1_000_000
 _FINE_MARGIN = 20 * _NANOSECONDS_PER_MILLISECOND
 _COARSE_MARGIN = 2_000 * _NANOSECONDS_PER_MILLISECOND
 
-_Row = tuple[int, int, int, int, str]  # size, mtime and ctime in nanoseconds, inode, digest
+_Row = list[Any]  # size, mtime and ctime in nanoseconds, inode, digest: as JSON gives it back
 
 
 class Index:
@@ -47,7 +47,7 @@ class Index:
         ):
             return None
         self._new[path] = row
-        return digest
+        return str(digest)
 
     def record(self, path: str, status: os.stat_result, digest: str, read_at_ns: int) -> None:
         """Remember what was read since `read_at_ns` from a file with this status.
@@ -58,13 +58,13 @@ class Index:
         is_fine = status.st_ctime_ns % _NANOSECONDS_PER_MILLISECOND != 0
         margin = _FINE_MARGIN if is_fine else _COARSE_MARGIN
         if max(status.st_mtime_ns, status.st_ctime_ns) < read_at_ns - margin:
-            self._new[path] = (
+            self._new[path] = [
                 status.st_size,
                 status.st_mtime_ns,
                 status.st_ctime_ns,
                 status.st_ino,
                 digest,
-            )
+            ]
         else:
             self._new.pop(path, None)
 
@@ -89,4 +89,5 @@ class Index:
             return {}
         if head.decode("ascii", "replace") != f"{self._header} {hashlib.sha256(body).hexdigest()}":
             return {}
-        return {path: tuple(row) for path, row in json.loads(body).items()}
+        rows: dict[str, _Row] = json.loads(body)
+        return rows

@@ -91,7 +91,7 @@ class Manifest:
         return manifest
 
 
-def _is_sound(row: Any) -> bool:  # noqa: ANN401 - whatever JSON can say
+def _is_sound(row: Any) -> bool:
     if not isinstance(row, dict) or not isinstance(row.get("path"), str):
         return False
     match row.get("kind"):

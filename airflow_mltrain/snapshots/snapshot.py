@@ -15,7 +15,7 @@ from airflow_mltrain.snapshots.manifest import Entry, Manifest
 from airflow_mltrain.snapshots.source_tree import (
     SourceEntry,
     changed,
-    refuse_over_limit,
+    over_limit,
     to_bytes,
     unreadable,
     walk,
@@ -54,7 +54,8 @@ def take_snapshot(
     found = walk(source)
     _refuse_own_store(source, found, store)
     files = [entry for entry in found if entry.kind == "file"]
-    refuse_over_limit(source, ((file.status.st_size, file.path) for file in files), max_bytes)
+    if sum(file.status.st_size for file in files) > max_bytes:
+        raise over_limit(source, ((file.status.st_size, file.path) for file in files), max_bytes)
     taking = _Taking(source, store, Index(index_directory, source))
     others = [_describe(entry) for entry in found if entry.kind != "file"]
     entries = {entry.path: entry for entry in [*others, *map(taking.describe_file, files)]}
@@ -65,7 +66,8 @@ def take_snapshot(
             if entries[file.path].sha256 in lost:
                 entries[file.path] = taking.read_file(file)
         manifest = Manifest(tuple(entries.values())) if lost else manifest
-        refuse_over_limit(source, ((e.size or 0, e.path) for e in manifest.entries), max_bytes)
+        if manifest.size_bytes > max_bytes:  # a file grew after the walk
+            raise over_limit(source, ((e.size or 0, e.path) for e in manifest.entries), max_bytes)
         store.put_bytes(manifest.encode())
     taking.index.save()
     return Snapshot(manifest.snapshot_id, manifest, manifest.size_bytes, taking.stored_blobs)

@@ -48,15 +48,13 @@ def walk(source: bytes) -> list[SourceEntry]:
     return found
 
 
-def refuse_over_limit(source: bytes, sizes: Iterable[tuple[int, str]], max_bytes: int) -> None:
-    """Raise SnapshotError, with the largest files, where the sizes exceed the limit together."""
+def over_limit(source: bytes, sizes: Iterable[tuple[int, str]], max_bytes: int) -> SnapshotError:
+    """The error for files that are too much together, which names the largest."""
     sizes = list(sizes)
     total = sum(size for size, _ in sizes)
-    if total <= max_bytes:
-        return
     largest = heapq.nlargest(_NAMED_PATHS, sizes)
     named = ", ".join(f"{_show(path)} ({_show_size(size)})" for size, path in largest)
-    raise SnapshotError(
+    return SnapshotError(
         f"{_show(source)} holds {_show_size(total)}, and a snapshot may hold "
         f"{_show_size(max_bytes)}; the largest files are {named}. Name what the run does not need "
         "in .amlignore, or raise snapshot_max_megabytes in the [mltrain] section"

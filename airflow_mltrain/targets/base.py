@@ -67,7 +67,7 @@ class ComputeTarget(Protocol):
         """Which of these blobs the target lacks."""
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
-        """Store blobs, each a file whose SHA-256 is its key; a blob that is there stays as it is."""
+        """Store blobs, files by their SHA-256; a blob that is there stays as it is."""
 
     def start(self, job: Job) -> None:
         """Start the job in the background; nothing if that run id was started before.
@@ -87,8 +87,8 @@ class ComputeTarget(Protocol):
     def cancel(self, run_id: str) -> None:
         """Have the job and every process it started stopped; returns before they are gone.
 
-        They get SIGTERM, and SIGKILL after the job's grace period; the job is Canceled when all are
-        gone. One that was never started will not run. One that has ended stays as it is.
+        They get SIGTERM, and SIGKILL after the job's grace period; the job is Canceled when all
+        are gone. One that was never started will not run. One that has ended stays as it is.
         """
 
     def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class TrainingRunTrigger(BaseTrigger):
     """
 
     def __init__(self, target: str, run_id: str, reader: str, *, is_owner: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
         self.target = target
         self.run_id = run_id
         self.reader = reader
@@ -56,16 +56,17 @@ class TrainingRunTrigger(BaseTrigger):
         """Follow the run to its end, through any break of the connection, then fire once."""
         began = time.monotonic()
         workspace = await asyncio.to_thread(_open_workspace)
-        while True:
+        status = None
+        while status is None:
             try:
                 status = await self._follow(workspace)
-                break
             except (TargetUnreachableError, RunHistoryUnavailableError) as error:
                 self.log.warning("run %s goes on unobserved for now: %s", self.run_id, error)
                 await asyncio.sleep(_UNREACHABLE_SECONDS)
         too_early = workspace.settings.event_delay_seconds - (time.monotonic() - began)
         await asyncio.sleep(max(0.0, too_early))
-        yield TriggerEvent({"run_id": self.run_id, "status": status})
+        event = {"run_id": self.run_id, "status": status}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's is untyped
 
     async def on_kill(self) -> None:
         """Cancel the run if a person gave up its task; not when the trigger merely moves."""
@@ -76,7 +77,7 @@ class TrainingRunTrigger(BaseTrigger):
         await asyncio.shield(task)
 
     async def _follow(self, workspace: Workspace) -> str:
-        from airflow_mltrain import submission  # noqa: PLC0415
+        from airflow_mltrain import progress  # noqa: PLC0415
         from airflow_mltrain.targets.base import Seen  # noqa: PLC0415
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
@@ -89,7 +90,7 @@ class TrainingRunTrigger(BaseTrigger):
         while not record.status.is_terminal:
             state = await watcher.next_state(self.run_id, seen)
             record = await asyncio.to_thread(
-                submission.take_in, workspace, record, watcher.target, state
+                progress.take_in, workspace, record, watcher.target, state
             )
             if state is None:
                 await asyncio.sleep(1.0)
@@ -97,7 +98,7 @@ class TrainingRunTrigger(BaseTrigger):
             await self._show(lines.feed(state.log))
             before = seen
             seen = Seen(state.status, lines.read_position, record.metrics_position)
-            is_at_end = state.status.is_terminal and submission.has_all(seen, state)
+            is_at_end = state.status.is_terminal and progress.has_all(seen, state)
             if is_at_end:
                 await self._show(lines.flush())
             if state.log:
@@ -122,10 +123,10 @@ class TrainingRunTrigger(BaseTrigger):
             self.log.info("run %s goes on: its task is %s", self.run_id, state)
             return
         workspace = await asyncio.to_thread(_open_workspace)
-        from airflow_mltrain import submission  # noqa: PLC0415
+        from airflow_mltrain import progress, submission  # noqa: PLC0415
 
         await asyncio.to_thread(submission.cancel, workspace, self.run_id)
-        record = await asyncio.to_thread(submission.await_end, workspace, self.run_id)
+        record = await asyncio.to_thread(progress.await_end, workspace, self.run_id)
         self.log.info("run %s: %s", self.run_id, record.status)
 
     async def _task_state(self) -> str | None:

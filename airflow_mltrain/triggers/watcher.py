@@ -26,7 +26,7 @@ class _Waiter:
 
 
 class TargetWatcher:
-    """Asks a target about all watched runs in one exchange, again and again, while any is watched."""
+    """Asks a target about all watched runs in one exchange, again while there are any."""
 
     def __init__(self, target: ComputeTarget) -> None:
         self.target = target
@@ -36,7 +36,7 @@ class TargetWatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mltrain-watch-{target.name}")
 
     async def next_state(self, run_id: str, seen: Seen) -> JobState | None:
-        """The run's state once it differs from `seen`; None where the target does not know the run.
+        """The run's state once it differs from `seen`; None where its target does not know it.
 
         Raises what the exchange raised, TargetUnreachableError for one; asking again is safe.
         """
@@ -69,7 +69,7 @@ class TargetWatcher:
                 if state is None or is_news(state, waiter.seen):
                     self._settle(waiter, state)
 
-    def _settle(self, waiter: _Waiter, result: JobState | None | Exception) -> None:
+    def _settle(self, waiter: _Waiter, result: JobState | Exception | None) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         if waiter.answer.done():

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import joblib
-import mltrain
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from sklearn.model_selection import train_test_split
+
+import mltrain
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def a_run(run_id: str = "churn_1_aa", **facts: Any) -> RunRecord:
     return replace(record, **facts)
 
 
-def a_metric(name: str, value: Any) -> MetricRecord:  # noqa: ANN401 - JSON
+def a_metric(name: str, value: Any) -> MetricRecord:
     """A value that a script logged."""
     return MetricRecord(name=name, value=value, logged_at=NOON)
 

@@ -52,7 +52,7 @@ def test_two_connections_share_no_folder(
 
 
 def test_an_unknown_name_is_refused_with_what_there_could_be(settings: Settings) -> None:
-    with pytest.raises(TargetNotFoundError, match="'gpu_box'.*'local'"):
+    with pytest.raises(TargetNotFoundError, match=r"'gpu_box'.*'local'"):
         connect("gpu_box", settings)
 
 

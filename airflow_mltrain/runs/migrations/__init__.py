@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ def upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", _folder().replace("%", "%%"))
     config.attributes["connection"] = connection
+    # Its steps are of no interest to somebody who submits a run.
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
     with _one_at_a_time:
         command.upgrade(config, "head")
 

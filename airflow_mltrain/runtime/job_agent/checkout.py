@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional
 _VERSION = 1
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MODE = re.compile("[0-7]{1,3}")
-_NO_NAME = re.compile("[\\0\\ud800-\\udc7f\\udd00-\\udfff]")  # what no name of a file holds
+_NO_NAME = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # what no name of a file holds
 _BUFFER_BYTES = 1 << 20
 _MOST_LINKS = 40  # the kernel follows no more on one way, and says that they go in circles
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -2,7 +2,7 @@
 
 It works in a run on any compute target, and offline, where values are printed instead of kept.
 """
-# ruff: noqa: ANN401, ARG002, FBT001, FBT002  # Azure ML's signatures, and values of every kind
+# ruff: noqa: ARG002, FBT001, FBT002  # Azure ML's signatures, and values of every kind
 
 import json
 import os

@@ -1,0 +1,200 @@
+"""The progress of a run: follow it, bring the run history up to date, keep what it left."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from airflow_mltrain.errors import TargetUnreachableError
+from airflow_mltrain.runs.metric_line import parse_metric_lines
+from airflow_mltrain.runs.record import RunRecord
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.base import ComputeTarget, JobState, Seen
+from airflow_mltrain.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+PLACE_PROPERTY = "mltrain.place"
+_CHUNK_BYTES = 1024 * 1024
+_BEHIND_ANY_LOG = 2**40
+_PARTIAL_LINE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of following a run: the record as it stands, and the log bytes that came."""
+
+    record: RunRecord
+    log: bytes
+    log_position: int  # behind those bytes
+
+
+def follow(
+    workspace: Workspace, run_id: str, *, log_position: int = 0, wait_seconds: float = 1.0
+) -> Generator[Progress]:
+    """Yield what happens to a run until it has ended and its artifacts are kept.
+
+    The log comes whole and in order from `log_position` on. Each step takes at most about
+    `wait_seconds`; breaking off between two steps loses nothing. Raises TargetUnreachableError,
+    RunHistoryUnavailableError or ArtifactError; following again then goes on.
+    """
+    record = workspace.history.get(run_id)
+    if not record.status.is_terminal:
+        target = workspace.get_target(record.target)
+        seen = Seen(record.status, log_position, record.metrics_position)
+        while True:
+            state = target.observe({run_id: seen}, wait_seconds).get(run_id)
+            record = take_in(workspace, record, target, state)
+            if state is None:
+                if record.status.is_terminal:
+                    break
+                time.sleep(wait_seconds)  # recorded, not started yet
+                yield Progress(record, b"", log_position)
+                continue
+            log_position += len(state.log)
+            before, seen = seen, Seen(state.status, log_position, record.metrics_position)
+            if seen == before and state.metrics:
+                time.sleep(_PARTIAL_LINE_SECONDS)  # half a line is news that nobody can use yet
+            if state.status.is_terminal and has_all(seen, state):
+                record = finish(workspace, record, target, state)
+                yield Progress(record, state.log, log_position)
+                return
+            yield Progress(record, state.log, log_position)
+    yield from _follow_kept_log(workspace, record, log_position)
+
+
+def refresh(workspace: Workspace, run_id: str) -> RunRecord:
+    """The run as its target knows it now, finished if it has ended; the log is left unread."""
+    record = None
+    for step in follow(workspace, run_id, log_position=_BEHIND_ANY_LOG, wait_seconds=0.0):
+        if step.record == record:
+            break
+        record = step.record
+    return record or workspace.history.get(run_id)
+
+
+def await_end(
+    workspace: Workspace, run_id: str, *, timeout_seconds: float | None = None
+) -> RunRecord:
+    """Follow a run to its end, at the longest for `timeout_seconds`, without reading its log."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    record = workspace.history.get(run_id)
+    following = follow(workspace, run_id, log_position=_BEHIND_ANY_LOG, wait_seconds=0.5)
+    for step in following:
+        record = step.record
+        if deadline is not None and time.monotonic() >= deadline:
+            break
+    return record
+
+
+def take_in(
+    workspace: Workspace, record: RunRecord, target: ComputeTarget, state: JobState | None
+) -> RunRecord:
+    """Bring the run history to what the target saw; an end stays Finalizing until `finish`."""
+    history = workspace.history
+    if state is None:
+        record = history.get(record.run_id)
+        if record.is_started and not record.status.is_terminal:
+            require_place(target, record)
+            return history.advance(
+                record.run_id,
+                RunStatus.FAILED,
+                error=f"compute target {record.target!r} has lost the run: its folder is gone",
+            )
+        return record
+    if state.metrics:
+        record = _take_in_metrics(workspace, record, state)
+    status = RunStatus.FINALIZING if state.status.is_terminal else state.status
+    if status is not record.status or not record.is_started:
+        record = history.advance(
+            record.run_id, status, is_started=True, started_at=state.started_at
+        )
+    return record
+
+
+def has_all(seen: Seen, state: JobState) -> bool:
+    """Whether nothing of an ended job's log and metrics is left to see."""
+    return seen.log >= (state.log_bytes or 0) and seen.metrics >= (state.metrics_bytes or 0)
+
+
+def finish(
+    workspace: Workspace, record: RunRecord, target: ComputeTarget, state: JobState
+) -> RunRecord:
+    """Keep an ended job's log and outputs, then record its end; a second time does nothing."""
+    if record.status.is_terminal:
+        return record
+    if not workspace.artifacts.run_folder(record.run_id).exists():
+        with workspace.artifacts.keep_run(record.run_id) as folder:
+            left_behind = target.fetch(record.run_id, folder)
+            (folder / "outputs").mkdir(exist_ok=True)
+        if left_behind:
+            names = ", ".join(left_behind[:20])
+            log.warning("run %s: not kept, as they are no plain files: %s", record.run_id, names)
+            workspace.history.annotate(
+                record.run_id, properties={"mltrain.outputs_left_behind": names}
+            )
+    return workspace.history.advance(
+        record.run_id,
+        state.status,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        exit_code=state.exit_code,
+        error=state.reason,
+    )
+
+
+def log_end(workspace: Workspace, run_id: str, max_bytes: int = 4000) -> str:
+    """The last lines of an ended run's log, for an error message."""
+    path = workspace.artifacts.run_folder(run_id) / "log"
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - max_bytes))
+        text = file.read().decode(errors="replace")
+    if size > max_bytes:
+        text = text.partition("\n")[2] or text
+    return text.rstrip()
+
+
+def require_place(target: ComputeTarget, record: RunRecord) -> None:
+    """Raise TargetUnreachableError where the target's name means another place than the run's."""
+    place = record.properties.get(PLACE_PROPERTY)
+    if place is not None and place != target.place:
+        raise TargetUnreachableError(
+            f"run {record.run_id} is on another machine, or below another root folder, than what "
+            f"compute target {record.target!r} means here; follow it from where it was submitted"
+        )
+
+
+def _take_in_metrics(workspace: Workspace, record: RunRecord, state: JobState) -> RunRecord:
+    position = record.metrics_position
+    is_complete = state.metrics_bytes == position + len(state.metrics)
+    lines = parse_metric_lines(state.metrics, is_complete=is_complete)
+    if lines.tags:
+        workspace.history.annotate(record.run_id, tags=lines.tags)
+    if lines.length:
+        is_mine = workspace.history.add_metrics(
+            record.run_id,
+            lines.points,
+            position=position,
+            next_position=position + lines.length,
+        )
+        if not is_mine:  # another follower was faster
+            return workspace.history.get(record.run_id)
+    return replace(record, metrics_position=position + lines.length)
+
+
+def _follow_kept_log(
+    workspace: Workspace, record: RunRecord, log_position: int
+) -> Generator[Progress]:
+    path = workspace.artifacts.run_folder(record.run_id) / "log"
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(log_position)
+            while chunk := file.read(_CHUNK_BYTES):
+                log_position += len(chunk)
+                yield Progress(record, chunk, log_position)
+    yield Progress(record, b"", log_position)
