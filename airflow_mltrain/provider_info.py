@@ -12,11 +12,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "ML Training",
         "description": "Submit machine-learning training scripts to compute targets.",
         "integrations": [
-            {
-                "integration-name": "ML Training",
-                "external-doc-url": "https://pypi.org/project/airflow-mltrain/",
-                "tags": ["software"],
-            }
+            {"integration-name": "ML Training", "tags": ["software"]},
         ],
         "operators": [_modules("airflow_mltrain.operators.submit_training_run")],
         "sensors": [_modules("airflow_mltrain.sensors.training_run")],

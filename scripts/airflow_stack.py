@@ -172,11 +172,17 @@ class AirflowStack:
                 return None
             raise
 
+    def task_log_entries(
+        self, dag_id: str, dag_run_id: str, task_id: str, try_number: int = 1
+    ) -> list[dict[str, Any]]:
+        """A task's log as Airflow keeps it, an entry a message."""
+        path = f"{_task_path(dag_id, dag_run_id, task_id)}/logs/{try_number}?full_content=true"
+        return list(self.api("GET", path)["content"])
+
     def task_log(self, dag_id: str, dag_run_id: str, task_id: str, try_number: int = 1) -> str:
         """The messages of a task's log, a line each, and the errors they tell of."""
-        path = f"{_task_path(dag_id, dag_run_id, task_id)}/logs/{try_number}?full_content=true"
         lines: list[str] = []
-        for entry in self.api("GET", path)["content"]:
+        for entry in self.task_log_entries(dag_id, dag_run_id, task_id, try_number):
             lines.append(str(entry["event"]))
             lines += [str(error["exc_value"]) for error in entry.get("error_detail") or ()]
         return "\n".join(lines)

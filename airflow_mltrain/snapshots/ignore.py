@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mltrain.snapshots.glob import has_wildcards, translate_glob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 DEFAULT_PATTERNS = b"""\
 .git
@@ -24,6 +24,9 @@ __pycache__
 /logs/
 """
 """Out, unless a `!` rule without wildcards takes them in: `!*/` must not bring in `.git`."""
+
+
+_NEVER = "(?!)"
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,10 @@ class _Patterns:
 
     def judge(self, path: bytes, name: bytes, start: int, *, is_directory: bool) -> bool | None:
         """Whether the entry is ignored; None if no pattern matches it."""
-        for group in self._for_directories if is_directory else self._for_files:
-            if group.matches(path, name, start):
-                return group.ignores
+        groups = self._for_directories if is_directory else self._for_files
+        for ignores, matches_name, matches_path in groups:
+            if matches_name(name) or matches_path(path, start):
+                return ignores
         return None
 
     @cached_property
@@ -109,30 +113,28 @@ class _Patterns:
         return _group(found for found in self.patterns if not found.only_directories)
 
 
-class _Group:
+class _Group(NamedTuple):
     """Consecutive patterns of one sign as one alternation, since 10,000 paths pass through."""
 
-    def __init__(self, patterns: Iterable[_Pattern], *, ignores: bool) -> None:
-        members = list(patterns)
-        self.ignores = ignores
-        self._name = _compile(found.regex for found in members if found.only_name)
-        self._path = _compile(found.regex for found in members if not found.only_name)
-
-    def matches(self, path: bytes, name: bytes, start: int) -> bool:
-        return (self._name is not None and self._name.fullmatch(name) is not None) or (
-            self._path is not None and self._path.fullmatch(path, start) is not None
-        )
+    ignores: bool
+    matches_name: Callable[[bytes], object]
+    matches_path: Callable[[bytes, int], object]
 
 
 def _group(patterns: Iterable[_Pattern]) -> list[_Group]:
     """The groups, the last first, for the last match wins."""
-    runs = groupby(patterns, key=lambda found: found.ignores)
-    return [_Group(members, ignores=ignores) for ignores, members in runs][::-1]
+    groups = []
+    for ignores, members in groupby(patterns, key=lambda found: found.ignores):
+        together = list(members)
+        on_names = _compile(found.regex for found in together if found.only_name)
+        on_paths = _compile(found.regex for found in together if not found.only_name)
+        groups.append(_Group(ignores, on_names.fullmatch, on_paths.fullmatch))
+    return groups[::-1]
 
 
-def _compile(regexes: Iterable[str]) -> re.Pattern[bytes] | None:
-    alternation = "|".join(regexes)
-    return re.compile(alternation.encode("latin-1"), re.DOTALL) if alternation else None
+def _compile(regexes: Iterable[str]) -> re.Pattern[bytes]:
+    alternation = "|".join(regexes) or _NEVER
+    return re.compile(alternation.encode("latin-1"), re.DOTALL)
 
 
 def _split(content: bytes) -> list[str]:

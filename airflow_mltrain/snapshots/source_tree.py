@@ -99,10 +99,9 @@ def _walk(source: bytes) -> Iterator[SourceEntry]:
             is_directory = entry.is_dir(follow_symlinks=False)
             if rules.ignores(path, entry.name, is_directory=is_directory):
                 continue
+            yield _look_at(entry, path)
             if not is_directory:
-                yield _look_at(entry, path)
                 continue
-            yield SourceEntry("directory", to_text(path), _status(entry))
             inside = _scan(entry.path)
             own = _find_rules(inside)
             below = rules if own is None else rules.within(path, own)
@@ -110,25 +109,20 @@ def _walk(source: bytes) -> Iterator[SourceEntry]:
 
 
 def _look_at(entry: os.DirEntry[bytes], path: bytes) -> SourceEntry:
-    status = _status(entry)
-    if stat.S_ISREG(status.st_mode):
-        return SourceEntry("file", to_text(path), status)
-    if stat.S_ISLNK(status.st_mode):
-        try:
+    try:
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            return SourceEntry("file", to_text(path), status)
+        if stat.S_ISLNK(status.st_mode):
             return SourceEntry("link", to_text(path), status, to_text(os.readlink(entry.path)))
-        except OSError as error:
-            raise unreadable(entry.path, error) from error
+        if stat.S_ISDIR(status.st_mode):
+            return SourceEntry("directory", to_text(path), status)
+    except OSError as error:
+        raise unreadable(entry.path, error) from error
     raise SnapshotError(
         f"{_show(entry.path)} is a socket, a pipe or a device, which no snapshot can hold; remove "
         "it, or name it in .amlignore"
     )
-
-
-def _status(entry: os.DirEntry[bytes]) -> os.stat_result:
-    try:
-        return entry.stat(follow_symlinks=False)
-    except OSError as error:
-        raise unreadable(entry.path, error) from error
 
 
 def _scan(directory: bytes) -> list[os.DirEntry[bytes]]:

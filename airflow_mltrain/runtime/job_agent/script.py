@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 from . import process
 from .folder import JobFolder
@@ -20,13 +20,14 @@ class SpawnError(Exception):
 
 def spawn(folder: JobFolder, spec: Dict[str, Any]) -> int:
     """Begin the script and return its pid; the caller reaps it, and it dies with the caller."""
-    argv, own_pid = spec["argv"], os.getpid()
+    variables, own_pid = _variables(folder, spec), os.getpid()
+    argv = _program(spec["argv"], variables)
     try:
         with open(folder.log, "ab") as log:
             script = subprocess.Popen(
                 argv,
                 cwd=folder.code,
-                env=_variables(folder, spec),
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -45,9 +46,20 @@ def _variables(folder: JobFolder, spec: Dict[str, Any]) -> Dict[str, str]:
     variables.update(spec["environment_variables"])
     variables[process.RUN_ID_VARIABLE] = folder.run_id
     variables["MLTRAIN_METRICS"] = folder.metrics
-    paths = [variables.get("PYTHONPATH"), spec["training_modules"]]
+    paths = [spec["training_modules"], variables.get("PYTHONPATH")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables
+
+
+def _program(argv: List[str], variables: Dict[str, str]) -> List[str]:
+    """The same, but for a `python` that the target knows as `python3` only, as Debian does."""
+    if argv[0] != "python":
+        return argv
+    import shutil  # noqa: PLC0415  # dear at start-up, and needed only here
+
+    if shutil.which("python", path=variables.get("PATH")) is None:
+        return ["python3", *argv[1:]]
+    return argv
 
 
 def _diagnosis(folder: JobFolder, program: str, error: Exception) -> Tuple[str, int]:
