@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mltrain import progress, submission
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
-from airflow_mltrain.task_log import LineReader
+from airflow_mltrain.task_log import LineReader, as_messages
 from airflow_mltrain.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def follow_in_task(
     )
     for step in following:
         record = step.record
-        for line in lines.feed(step.log):
-            log.info("%s", line)
+        for message in as_messages(lines.feed(step.log)):
+            log.info("%s", message)
         if record.status.is_terminal and not step.log:
             break
         if step.log:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 _LONGEST_LINE_BYTES = 64 * 1024
+_MESSAGES_OF_ONE_LINE = 50
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\n|\Z)")
 
 
@@ -49,6 +51,25 @@ class LineReader:
         self.position += len(rest)
         if rest:
             yield _text(rest.rstrip(b"\r"))
+
+
+def as_messages(lines: Iterable[str]) -> Iterator[str]:
+    """Log messages for lines that came at once: a message each, but many lines share messages.
+
+    Airflow takes a few thousand messages a second, and a script may write a million lines in one.
+    """
+    remaining = iter(lines)
+    yield from islice(remaining, _MESSAGES_OF_ONE_LINE)
+    block: list[str] = []
+    size = 0
+    for line in remaining:
+        if block and size + len(line) > _LONGEST_LINE_BYTES:
+            yield "\n".join(block)
+            block, size = [], 0
+        block.append(line)
+        size += len(line) + 1
+    if block:
+        yield "\n".join(block)
 
 
 def _text(line: bytes) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mltrain.task_log import LineReader
+from airflow_mltrain.task_log import LineReader, as_messages
 
 
 def read(pieces: list[bytes]) -> list[str]:
@@ -64,3 +64,17 @@ def test_a_reader_that_starts_at_a_position_gives_out_the_rest(
 
     assert before + after == read([whole])
     assert second.position == len(whole)
+
+
+def test_few_lines_are_a_message_each() -> None:
+    assert list(as_messages(["one", "", "three"])) == ["one", "", "three"]
+
+
+def test_many_lines_share_messages_of_bounded_size() -> None:
+    lines = [f"line {number}" for number in range(100_000)]
+
+    messages = list(as_messages(lines))
+
+    assert "\n".join(messages).split("\n") == lines
+    assert len(messages) < 200
+    assert max(map(len, messages)) <= 64 * 1024

@@ -89,11 +89,13 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
         """Take up the task again when its run has ended."""
-        from airflow_mltrain import progress  # noqa: PLC0415
+        from airflow_mltrain import following  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        return self._complete(context, workspace, progress.await_end(workspace, event["run_id"]))
+        reader = following.reader_of(context)
+        record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
+        return self._complete(context, workspace, record)
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context

@@ -92,13 +92,15 @@ class TrainingRunSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(workspace, record))
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Take up the task again when the run has ended."""
-        from airflow_mltrain import progress  # noqa: PLC0415
+        from airflow_mltrain import following  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        return self._result(workspace, progress.await_end(workspace, event["run_id"]))
+        reader = following.reader_of(context)
+        record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
+        return self._result(workspace, record)
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context

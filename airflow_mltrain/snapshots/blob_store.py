@@ -65,8 +65,9 @@ class BlobStore:
 
     def put_descriptor(self, descriptor: int) -> StoredBlob:
         """Store what is left to read of an open file, read once; OSError is the reading's."""
+        expected = os.fstat(descriptor).st_size + 1
         start = b""
-        while more := os.read(descriptor, _BUFFER_BYTES):
+        while more := os.read(descriptor, min(expected, _BUFFER_BYTES)):
             start += more
             if len(start) >= _BUFFER_BYTES:
                 return self._put_stream(start, descriptor)
@@ -135,6 +136,7 @@ class _Draft:
     def __init__(self, beside: str) -> None:
         self._path = f"{beside}.{token_hex(8)}"
         self._descriptor = -1
+        self._is_committed = False
 
     def __enter__(self) -> Self:
         try:
@@ -152,8 +154,9 @@ class _Draft:
     def __exit__(self, *_: object) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            with suppress(OSError):
-                os.unlink(self._path)
+            if not self._is_committed:
+                with suppress(OSError):
+                    os.unlink(self._path)
 
     def write(self, data: bytes) -> None:
         try:
@@ -172,6 +175,7 @@ class _Draft:
                 os.rename(self._path, final)
         except OSError as error:
             raise _unwritable(final, error) from error
+        self._is_committed = True
 
 
 def _has_size(path: str, size: int) -> bool:

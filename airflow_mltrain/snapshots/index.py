@@ -38,6 +38,7 @@ class Index:
         row = self._old.get(path)
         if row is None:
             return None
+        digest: str
         size, mtime_ns, ctime_ns, inode, digest = row
         if (
             status.st_ctime_ns != ctime_ns
@@ -47,7 +48,7 @@ class Index:
         ):
             return None
         self._new[path] = row
-        return str(digest)
+        return digest
 
     def record(self, path: str, status: os.stat_result, digest: str, read_at_ns: int) -> None:
         """Remember what was read since `read_at_ns` from a file with this status.

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from airflow_mltrain.errors import SnapshotError
 
@@ -21,8 +21,7 @@ _MODE = re.compile("[0-7]{1,3}")
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, link or directory; `path` is relative, with `/` between names.
 
     A file has `mode`, `sha256` and `size`, a link has `target`, a directory has `mode`. Names that

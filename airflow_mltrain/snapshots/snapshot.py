@@ -160,12 +160,8 @@ def _refuse_own_store(source: bytes, found: list[SourceEntry], store: BlobStore)
 def _describe(entry: SourceEntry) -> Entry:
     if entry.kind == "link":
         return Entry("link", entry.path, target=entry.target)
-    return Entry("directory", entry.path, mode=_mode(entry.status))
+    return Entry("directory", entry.path, _MODES[entry.status.st_mode & 0o777])
 
 
 def _file_entry(path: str, status: os.stat_result, digest: str) -> Entry:
-    return Entry("file", path, _mode(status), digest, status.st_size)
-
-
-def _mode(status: os.stat_result) -> str:
-    return _MODES[status.st_mode & 0o777]
+    return Entry("file", path, _MODES[status.st_mode & 0o777], digest, status.st_size)

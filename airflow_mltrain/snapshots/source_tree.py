@@ -99,8 +99,9 @@ def _walk(source: bytes) -> Iterator[SourceEntry]:
             is_directory = entry.is_dir(follow_symlinks=False)
             if rules.ignores(path, entry.name, is_directory=is_directory):
                 continue
-            yield _look_at(entry, path)
-            if not is_directory:
+            found = _look_at(entry, path)
+            yield found
+            if found.kind != "directory":
                 continue
             inside = _scan(entry.path)
             own = _find_rules(inside)

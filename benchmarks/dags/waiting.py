@@ -64,7 +64,7 @@ def _run(dag_id: str, seconds: float) -> None:
         )
 
 
-_run("run_deferred", 14)
+_run("run_deferred", 20)
 _run("run_short", 2)
 with DAG("clock", schedule=None):
     ClockOperator(task_id="wait", seconds=10)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_mltrain.snapshots.index import Index
+
 if TYPE_CHECKING:
     from airflow_mltrain.snapshots.blob_store import BlobStore
     from airflow_mltrain.snapshots.snapshot import Snapshot
     from tests.snapshots.conftest import Take
 
 _SIZE = 2_000_000
+_INSTANT_NS = 1_800_000_000_000_000_000
 
 
 @pytest.fixture
@@ -123,6 +126,30 @@ def test_an_index_that_cannot_be_written_does_not_fail_the_snapshot(
     snapshot = take(source)
     # then
     assert snapshot.stored_blobs == 2
+
+
+@pytest.mark.parametrize(
+    ("changed_ns", "rest_milliseconds", "is_known"),
+    [
+        (_INSTANT_NS + 1, 19, False),
+        (_INSTANT_NS + 1, 21, True),
+        (_INSTANT_NS, 1999, False),  # whole milliseconds: the file system may know no finer ones
+        (_INSTANT_NS, 2001, True),
+    ],
+)
+def test_a_file_is_known_once_it_had_rested_before_it_was_read(
+    tmp_path: Path, changed_ns: int, rest_milliseconds: int, *, is_known: bool
+) -> None:
+    # given
+    times = {"st_mtime_ns": changed_ns - 10**12, "st_ctime_ns": changed_ns}
+    status = os.stat_result((0o644, 7, 1, 1, 0, 0, 12, 0, 0, 0), times)
+    index = Index(tmp_path, b"/project")
+    # when
+    index.record("train.py", status, "digest", changed_ns + rest_milliseconds * 1_000_000)
+    index.save()
+    # then
+    found = Index(tmp_path, b"/project").find("train.py", status)
+    assert found == ("digest" if is_known else None)
 
 
 def _take_and_count(take: Take, source: Path) -> tuple[Snapshot, int]:

@@ -16,11 +16,12 @@ _paths = st.binary(min_size=1, max_size=8).map(
     lambda name: name.decode("utf-8", "surrogateescape")
 )
 _modes = st.sampled_from(["644", "755", "0", "777"])
-_entries = (
-    st.builds(Entry, st.just("file"), _paths, _modes, st.just(_DIGEST), st.integers(0, 2**50))
-    | st.builds(lambda path, target: Entry("link", path, target=target), _paths, _paths)
-    | st.builds(Entry, st.just("directory"), _paths, _modes)
+_files = st.tuples(_paths, _modes, st.integers(0, 2**50)).map(
+    lambda drawn: Entry("file", drawn[0], drawn[1], _DIGEST, drawn[2])
 )
+_links = st.tuples(_paths, _paths).map(lambda drawn: Entry("link", drawn[0], target=drawn[1]))
+_folders = st.tuples(_paths, _modes).map(lambda drawn: Entry("directory", *drawn))
+_entries = _files | _links | _folders
 _manifests = st.builds(
     Manifest, st.lists(_entries, unique_by=lambda entry: entry.path, max_size=6).map(tuple)
 )
