@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
-import threading
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,9 +21,18 @@ if TYPE_CHECKING:
     from tests.snapshots.conftest import Take
 
 
-def _refuse(take: Take, source: Path) -> str:
+_KEEP_WRITING = """
+import sys
+with open(sys.argv[1], "ab", buffering=0) as file:
+    print("writing", flush=True)
+    while True:
+        file.write(b"x")
+"""
+
+
+def _refuse(take: Take, source: Path, max_bytes: int = 10_000_000) -> str:
     with pytest.raises(SnapshotError) as caught:
-        take(source)
+        take(source, max_bytes)
     return str(caught.value)
 
 
@@ -164,24 +174,18 @@ def test_the_artifact_store_does_not_swallow_itself(source: Path) -> None:
 def test_a_file_that_never_holds_still_is_refused(take: Take, source: Path) -> None:
     # given
     growing = source / "growing.log"
-    growing.write_bytes(b"x" * 5_000_000)
-    is_over = threading.Event()
-
-    def keep_writing() -> None:
-        with growing.open("r+b") as file:
-            while not is_over.is_set():
-                file.seek(0)
-                file.write(os.urandom(8))
-                file.flush()
-
-    writing = threading.Thread(target=keep_writing)
-    writing.start()
-    # when
-    try:
-        message = _refuse(take, source)
-    finally:
-        is_over.set()
-        writing.join()
+    growing.touch()
+    os.truncate(growing, 50_000_000)
+    with subprocess.Popen(
+        [sys.executable, "-c", _KEEP_WRITING, growing], stdout=subprocess.PIPE
+    ) as writing:
+        assert writing.stdout is not None
+        writing.stdout.readline()
+        # when
+        try:
+            message = _refuse(take, source, max_bytes=10**10)
+        finally:
+            writing.kill()
     # then
     assert f"{growing} changed or vanished while the snapshot was taken" in message
 

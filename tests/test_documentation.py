@@ -1,0 +1,58 @@
+"""What the documentation says is true: its examples run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_mltrain.provider_info import get_provider_info
+
+CLONE = Path(__file__).parents[1]
+PAGES = [CLONE / "README.md", *sorted((CLONE / "docs").rglob("*.md"))]
+EXAMPLES = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in (CLONE / "README.md", CLONE / "docs/airflow.md", CLONE / "docs/training-script.md")
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_runs(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, airflow_home: Path
+) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "train.py").write_text("print('trained')")
+    monkeypatch.chdir(tmp_path)
+    assert not airflow_home.exists()
+
+    names: dict[str, object] = {}
+    exec(compile(example, "example", "exec"), names)  # noqa: S102 - our own documentation
+
+    assert names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_leads_to_a_page(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
+
+    local = [link for link in links if "://" not in link]
+
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_every_setting_is_documented() -> None:
+    described = (CLONE / "docs" / "settings.md").read_text()
+
+    options = get_provider_info()["config"]["mltrain"]["options"]
+
+    assert [name for name in options if f"| `{name}` |" not in described] == []
+
+
+def test_every_field_of_the_connection_is_documented() -> None:
+    described = (CLONE / "docs" / "airflow.md").read_text()
+
+    [connection] = get_provider_info()["connection-types"]
+
+    assert [name for name in connection["conn-fields"] if f"| `{name}` |" not in described] == []
