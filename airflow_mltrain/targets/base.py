@@ -95,6 +95,7 @@ class ComputeTarget(Protocol):
         """Copy an ended job's `log`, `outputs/` and `logs/` into an existing, empty folder.
 
         Returns the paths left behind: links that lead out of the folder, devices and the like.
+        Raises OSError where the destination cannot be written.
         """
 
     def discard(self, run_id: str) -> None:

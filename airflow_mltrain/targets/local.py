@@ -91,10 +91,9 @@ class LocalTarget:
     def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:
         folder = JobFolder(str(self._root), run_id)
         left_behind: list[str] = []
-        with self._reached():
-            for source in map(Path, (folder.log, folder.outputs, folder.watched_logs)):
-                if source.exists() or source.is_symlink():
-                    _copy_tree(source, destination / source.name, left_behind)
+        for source in map(Path, (folder.log, folder.outputs, folder.watched_logs)):
+            if source.exists() or source.is_symlink():
+                _copy_tree(source, destination / source.name, left_behind)
         return tuple(left_behind)
 
     def discard(self, run_id: str) -> None:

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from airflow_mltrain import Experiment, ScriptRunConfig, Workspace
+from airflow_mltrain.artifacts import ArtifactStore
+from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.settings import Settings
+
+
+def test_a_run_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+
+    with pytest.raises(KeyboardInterrupt), store.keep_run("run_1") as folder:
+        (folder / "log").write_text("half")
+        raise KeyboardInterrupt
+
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_whoever_keeps_a_run_second_changes_nothing(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    with store.keep_run("run_1") as second:
+        (second / "log").write_text("second")
+        with store.keep_run("run_1") as first:
+            (first / "log").write_text("first")
+
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run_1"]
+    assert (store.run_folder("run_1") / "log").read_text() == "first"
+
+
+def test_a_store_that_cannot_be_written_loses_no_run(tmp_path: Path) -> None:
+    settings = Settings(f"sqlite:///{tmp_path}/history.db", tmp_path / "kept", tmp_path / "local")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "train.py").write_text("open('outputs/model', 'w').write('good')")
+    experiment = Experiment(Workspace(settings), "churn")
+    run = experiment.submit(ScriptRunConfig(tmp_path / "project", "train.py"))
+    (tmp_path / "kept" / "runs").write_text("in the way")
+
+    with pytest.raises(ArtifactError, match=f"run {run.id}.*could not be stored"):
+        run.wait_for_completion()
+
+    assert experiment.workspace.history.get(run.id).status is RunStatus.FINALIZING
+    (tmp_path / "kept" / "runs").unlink()
+    assert run.wait_for_completion()["status"] == "Completed"
+    assert run.get_file_names() == ["log", "outputs/model"]
