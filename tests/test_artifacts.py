@@ -12,11 +12,10 @@ from airflow_mltrain.settings import Settings
 
 
 def test_a_run_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
+    keeping = ArtifactStore(tmp_path).keep_run("run_1")
+    (keeping.__enter__() / "log").write_text("half")
 
-    with pytest.raises(KeyboardInterrupt), store.keep_run("run_1") as folder:
-        (folder / "log").write_text("half")
-        raise KeyboardInterrupt
+    keeping.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
 
     assert list((tmp_path / "runs").iterdir()) == []
 

@@ -63,6 +63,21 @@ def test_a_sensor_returns_status_metrics_and_outputs(airflow: AirflowStack, dag_
     assert (outputs / "counted.txt").read_text() == "3"
 
 
+def test_both_tasks_link_to_the_page_of_the_run(airflow: AirflowStack) -> None:
+    dag_run_id = airflow.trigger("submit_and_wait")
+    assert airflow.wait_for_dag_run("submit_and_wait", dag_run_id) == "success"
+    run_id = airflow.xcom("submit_and_wait", dag_run_id, "submit")
+
+    links = [
+        airflow.api(
+            "GET", f"dags/submit_and_wait/dagRuns/{dag_run_id}/taskInstances/{task_id}/links"
+        )["extra_links"]["Training run"]
+        for task_id in ("submit", "wait")
+    ]
+
+    assert links == [f"{airflow.url}/mltrain/runs/{run_id}"] * 2
+
+
 def test_arguments_are_rendered_inside_the_config(airflow: AirflowStack) -> None:
     dag_run_id = airflow.trigger("submit_and_wait", {"lines": 2})
 
