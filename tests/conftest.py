@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mltrain.settings import Settings
+
 pytest.register_assert_rewrite("tests.contracts", "tests.services")
 
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
@@ -18,3 +20,14 @@ def airflow_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "airflow home"
     monkeypatch.setenv("AIRFLOW_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An embedded workspace below the test's folder, with little patience."""
+    return Settings(
+        database_url=f"sqlite:///{tmp_path}/history.db",
+        artifacts=tmp_path / "artifacts",
+        local_root=tmp_path / "local",
+        cancel_grace_seconds=1.0,
+    )

@@ -31,18 +31,17 @@ def test_whoever_keeps_a_run_second_changes_nothing(tmp_path: Path) -> None:
     assert (store.run_folder("run_1") / "log").read_text() == "first"
 
 
-def test_a_store_that_cannot_be_written_loses_no_run(tmp_path: Path) -> None:
-    settings = Settings(f"sqlite:///{tmp_path}/history.db", tmp_path / "kept", tmp_path / "local")
+def test_a_store_that_cannot_be_written_loses_no_run(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "train.py").write_text("open('outputs/model', 'w').write('good')")
     experiment = Experiment(Workspace(settings), "churn")
     run = experiment.submit(ScriptRunConfig(tmp_path / "project", "train.py"))
-    (tmp_path / "kept" / "runs").write_text("in the way")
+    (settings.artifacts / "runs").write_text("in the way")
 
     with pytest.raises(ArtifactError, match=f"run {run.id}.*could not be stored"):
         run.wait_for_completion()
 
     assert experiment.workspace.history.get(run.id).status is RunStatus.FINALIZING
-    (tmp_path / "kept" / "runs").unlink()
+    (settings.artifacts / "runs").unlink()
     assert run.wait_for_completion()["status"] == "Completed"
     assert run.get_file_names() == ["log", "outputs/model"]

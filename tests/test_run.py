@@ -21,13 +21,7 @@ from airflow_mltrain.settings import Settings
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> Experiment:
-    settings = Settings(
-        database_url=f"sqlite:///{tmp_path}/history.db",
-        artifacts=tmp_path / "artifacts",
-        local_root=tmp_path / "local",
-        cancel_grace_seconds=1.0,
-    )
+def experiment(settings: Settings) -> Experiment:
     return Experiment(Workspace(settings), "churn")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,6 @@ pytest_plugins = ["tests.services.history", "tests.services.postgresql"]
 SCRIPT = "import mltrain, sys; mltrain.Run.get_context().log('number', int(sys.argv[1]))"
 
 
-def make_settings(folder: Path, history_url: str) -> Settings:
-    return Settings(history_url, folder / "artifacts", folder / "local")
-
-
 def make_project(folder: Path, script: str) -> Path:
     project = folder / "project"
     project.mkdir()
@@ -39,8 +36,10 @@ def submit_and_finish(asked: tuple[Settings, Path, int]) -> str:
     return progress.await_end(workspace, record.run_id, timeout_seconds=60).run_id
 
 
-def test_eight_processes_submit_and_finish_at_once(tmp_path: Path, history_url: str) -> None:
-    settings = make_settings(tmp_path, history_url)
+def test_eight_processes_submit_and_finish_at_once(
+    settings: Settings, tmp_path: Path, history_url: str
+) -> None:
+    settings = replace(settings, database_url=history_url)
     project = make_project(tmp_path, SCRIPT)
 
     run_ids = run_together(submit_and_finish, [(settings, project, number) for number in range(8)])
@@ -53,9 +52,9 @@ def test_eight_processes_submit_and_finish_at_once(tmp_path: Path, history_url: 
 
 @pytest.mark.postgres
 def test_a_run_survives_the_loss_of_its_history(
-    tmp_path: Path, postgresql: PostgresqlServer
+    settings: Settings, tmp_path: Path, postgresql: PostgresqlServer
 ) -> None:
-    workspace = Workspace(make_settings(tmp_path, postgresql.create_database()))
+    workspace = Workspace(replace(settings, database_url=postgresql.create_database()))
     project = make_project(tmp_path, "import time; time.sleep(1); print('done')")
     record = submission.submit(workspace, "survivor", ScriptRunConfig(project, "train.py"))
     postgresql.kill()

@@ -30,16 +30,6 @@ FIRST = Occasion(KEY, "first/0")
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        database_url=f"sqlite:///{tmp_path}/history.db",
-        artifacts=tmp_path / "artifacts",
-        local_root=tmp_path / "local",
-        cancel_grace_seconds=1.0,
-    )
-
-
-@pytest.fixture
 def workspace(settings: Settings) -> Workspace:
     return Workspace(settings)
 

@@ -11,15 +11,6 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.registry import connect
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        database_url=f"sqlite:///{tmp_path}/history.db",
-        artifacts=tmp_path / "artifacts",
-        local_root=tmp_path / "local",
-    )
-
-
 def add_connection(monkeypatch: pytest.MonkeyPatch, name: str, **fields: object) -> None:
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
 
