@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow_mltrain import submission
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.run import Run
@@ -15,12 +17,15 @@ class Experiment:
         self.workspace = workspace
         self.name = name
 
-    def submit(self, config: ScriptRunConfig) -> Run:
+    def submit(self, config: ScriptRunConfig, tags: Mapping[str, str] | None = None) -> Run:
         """Start a run of this config in the background and return it; every call is a new run.
 
+        `tags` join those of the config.
         The source directory is stored as it is now, so it may be edited while the run goes on.
         Raises ConfigurationError, SnapshotError or TargetError, before anything was started.
         """
+        if tags:
+            config = config.model_copy(update={"tags": {**config.tags, **tags}})
         record = submission.submit(self.workspace, self.name, config)
         return Run(self, record.run_id)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseHook
+
 from airflow_mltrain import progress, submission
+from airflow_mltrain.errors import RunHistoryUnavailableError, TargetUnreachableError
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+from airflow_mltrain.targets.registry import LOCAL
 from airflow_mltrain.task_log import LineReader, as_messages
 from airflow_mltrain.workspace import Workspace
 
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _STEP_SECONDS = 0.5
+_UNREACHABLE_SECONDS = 5.0
 _KILL_SECONDS = 3.0  # Airflow kills a task five seconds after it told it to stop
 _MOST_METRIC_VALUES = 10_000
 _SEE_IT_END = (
@@ -60,32 +66,58 @@ def follow_in_task(
 ) -> RunRecord:
     """Follow a run for some seconds, or to its end with None, with its log in the task log.
 
-    Returns the run as it is then; it may not have ended.
+    Returns the run as it is then; it may not have ended. A target or a history that does not
+    answer is waited for.
     """
     deadline = math.inf if seconds is None else time.monotonic() + seconds
+
+    def is_over() -> bool:
+        return is_interrupted() or time.monotonic() >= deadline
+
+    record = None
+    while True:
+        try:
+            for record in _show(workspace, run_id, reader):
+                if record.status.is_terminal or is_over():
+                    return record
+        except (TargetUnreachableError, RunHistoryUnavailableError) as error:
+            if record is None and is_over():
+                raise
+            log.warning("run %s goes on unobserved for now: %s", run_id, error)
+            if _sleep(_UNREACHABLE_SECONDS, is_over) and record is not None:
+                return record
+
+
+def _show(workspace: Workspace, run_id: str, reader: str) -> Iterator[RunRecord]:
+    """Yield the run as it goes on; once it has ended, after the last of its log was shown."""
     history = workspace.history
     lines = LineReader(history.log_position(run_id, reader))
-    record = history.get(run_id)
     following = progress.follow(
-        workspace,
-        run_id,
-        log_position=lines.position,
-        wait_seconds=min(_STEP_SECONDS, seconds or _STEP_SECONDS),
+        workspace, run_id, log_position=lines.position, wait_seconds=_STEP_SECONDS
     )
+    record = None
     for step in following:
         record = step.record
         for message in as_messages(lines.feed(step.log)):
             log.info("%s", message)
-        if record.status.is_terminal and not step.log:
-            break
         if step.log:
             history.set_log_position(run_id, reader, lines.position)
-        if not record.status.is_terminal and (is_interrupted() or time.monotonic() >= deadline):
-            return record
+        if not record.status.is_terminal:
+            yield record
     for line in lines.flush():
         log.info("%s", line)
     history.set_log_position(run_id, reader, lines.position)
-    return record
+    yield record or history.get(run_id)
+
+
+def _sleep(seconds: float, is_over: Callable[[], bool]) -> bool:
+    """Sleep in short steps, and say whether the wait is over."""
+    until = time.monotonic() + seconds
+    while not is_over():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(_STEP_SECONDS)
+    return True
 
 
 def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool) -> RunRecord:
@@ -99,14 +131,26 @@ def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool)
         workspace, run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
     )
     if not record.status.is_terminal:
+        _leave_to_watcher(workspace, record)
+    return record
+
+
+def _leave_to_watcher(workspace: Workspace, record: RunRecord) -> None:
+    # Outside of a task Airflow's own database is out of reach, so what was found there goes along,
+    # in the environment, which only this user can read.
+    environment = {**os.environ, "AIRFLOW__MLTRAIN__DATABASE": workspace.settings.database_url}
+    if record.target != LOCAL:
+        connection = BaseHook.get_connection(record.target)
+        environment[f"AIRFLOW_CONN_{record.target.upper()}"] = connection.as_json()
+    with (workspace.settings.artifacts / "watcher.log").open("ab") as output:
         subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", _SEE_IT_END, run_id],
+            [sys.executable, "-c", _SEE_IT_END, record.run_id],
+            env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
-    return record
 
 
 def is_task_given_up(context: Context, *, is_owner: bool) -> bool:

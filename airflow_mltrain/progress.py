@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.runs.metric_line import parse_metric_lines
@@ -18,8 +19,10 @@ log = logging.getLogger(__name__)
 
 PLACE_PROPERTY = "mltrain.place"
 _CHUNK_BYTES = 1024 * 1024
-_BEHIND_ANY_LOG = 2**40
+BEHIND_ANY_LOG = 2**40
 _PARTIAL_LINE_SECONDS = 0.1
+_LOSS_SECONDS = 5.0
+_WORKING = (RunStatus.PREPARING, RunStatus.QUEUED, RunStatus.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def follow(
             if state is None:
                 if record.status.is_terminal:
                     break
+                seen = Seen(record.status, log_position, record.metrics_position)
                 time.sleep(wait_seconds)  # recorded, not started yet
                 yield Progress(record, b"", log_position)
                 continue
@@ -68,7 +72,7 @@ def follow(
 def refresh(workspace: Workspace, run_id: str) -> RunRecord:
     """The run as its target knows it now, finished if it has ended; the log is left unread."""
     record = None
-    for step in follow(workspace, run_id, log_position=_BEHIND_ANY_LOG, wait_seconds=0.0):
+    for step in follow(workspace, run_id, log_position=BEHIND_ANY_LOG, wait_seconds=0.0):
         if step.record == record:
             break
         record = step.record
@@ -81,7 +85,7 @@ def await_end(
     """Follow a run to its end, at the longest for `timeout_seconds`, without reading its log."""
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     record = workspace.history.get(run_id)
-    following = follow(workspace, run_id, log_position=_BEHIND_ANY_LOG, wait_seconds=0.5)
+    following = follow(workspace, run_id, log_position=BEHIND_ANY_LOG, wait_seconds=0.5)
     for step in following:
         record = step.record
         if deadline is not None and time.monotonic() >= deadline:
@@ -98,12 +102,10 @@ def take_in(
         record = history.get(record.run_id)
         if record.is_started and not record.status.is_terminal:
             require_place(target, record)
-            return history.advance(
-                record.run_id,
-                RunStatus.FAILED,
-                error=f"compute target {record.target!r} has lost the run: its folder is gone",
-            )
+            return _confirm_loss(workspace, record, target)
         return record
+    if record.status is RunStatus.CANCEL_REQUESTED and state.status in _WORKING:
+        target.cancel(record.run_id)  # whoever asked for it may not have got through
     if state.metrics:
         record = _take_in_metrics(workspace, record, state)
     status = RunStatus.FINALIZING if state.status.is_terminal else state.status
@@ -167,6 +169,22 @@ def require_place(target: ComputeTarget, record: RunRecord) -> None:
             f"run {record.run_id} is on another machine, or below another root folder, than what "
             f"compute target {record.target!r} means here; follow it from where it was submitted"
         )
+
+
+def _confirm_loss(workspace: Workspace, record: RunRecord, target: ComputeTarget) -> RunRecord:
+    """Record a run as lost that its target misses for long; a live job restores its state."""
+    deadline = time.monotonic() + _LOSS_SECONDS
+    while time.monotonic() < deadline:
+        if target.observe({record.run_id: Seen()}, 0.0):
+            return record
+        time.sleep(_LOSS_SECONDS / 10)
+    target.cancel(record.run_id)  # should it live after all, it must not go on unseen
+    return workspace.history.advance(
+        record.run_id,
+        RunStatus.FAILED,
+        error=f"compute target {record.target!r} has lost the run: its folder is gone",
+        ended_at=datetime.now(timezone.utc),
+    )
 
 
 def _take_in_metrics(workspace: Workspace, record: RunRecord, state: JobState) -> RunRecord:

@@ -66,7 +66,7 @@ class Run:
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         step_seconds = _STEP_SECONDS if deadline is None else min(_STEP_SECONDS, 0.1)
-        record = self._record()
+        record = submission.start(self._workspace, self._record())  # if its submitter could not
         for step in progress.follow(self._workspace, self.id, wait_seconds=step_seconds):
             record = step.record
             if show_output:

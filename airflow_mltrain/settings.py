@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +16,7 @@ SECTION = "mltrain"
 class Settings:
     """What the `[mltrain]` section says, defaults filled in; `provider_info` documents it."""
 
-    database_url: str
+    database_url: str = field(repr=False)  # it may hold a password
     artifacts: Path
     local_root: Path
     local_max_concurrent_runs: int | None = None
@@ -69,9 +69,16 @@ def _database_url(given: str) -> str:
     if "://" in given:
         return given
     from airflow.sdk import BaseHook  # noqa: PLC0415 - only where a connection is named
+    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
     from sqlalchemy import URL  # noqa: PLC0415 - dear, and the history needs it anyway
 
-    connection = BaseHook.get_connection(given)
+    try:
+        connection = BaseHook.get_connection(given)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            f"[{SECTION}] database = {given!r} is neither a database URL, such as "
+            "sqlite:////srv/history.db, nor the id of an Airflow connection"
+        ) from None
     if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"[{SECTION}] database = {given!r}: connection {given!r} is of type "

@@ -53,6 +53,7 @@ def submit(
 
     A run that failed or was canceled is not adopted: asking again is a new generation. Bad input
     is refused, with ConfigurationError or SnapshotError, before anything is recorded or started.
+    With TargetUnreachableError the run is recorded, and submitting or waiting again starts it.
     """
     prior = workspace.history.find_latest(occasion.key) if occasion else None
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
@@ -79,7 +80,9 @@ def start(workspace: Workspace, record: RunRecord) -> RunRecord:
     try:
         target.start(_job(workspace, record))
     except JobStartError as error:
-        workspace.history.advance(record.run_id, RunStatus.FAILED, error=str(error))
+        workspace.history.advance(
+            record.run_id, RunStatus.FAILED, error=str(error), ended_at=_now()
+        )
         raise
     return workspace.history.advance(record.run_id, RunStatus.PREPARING, is_started=True)
 

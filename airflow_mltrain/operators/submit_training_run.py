@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -70,22 +71,18 @@ class SubmitTrainingRunOperator(BaseOperator):
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        try:
-            config = ScriptRunConfig.model_validate(self.config)
-            record = submission.submit(
-                workspace, self.experiment, config, following.occasion_of(context)
-            )
-        except (ConfigurationError, SnapshotError) as error:
-            raise AirflowFailException(str(error)) from error  # a retry would find it unchanged
-        self.log.info("run %s on compute target %s", record.run_id, record.target)
-        context["ti"].xcom_push(key="training_run_id", value=record.run_id)
-        if not self.wait_for_completion:
-            return record.run_id
-        try:
+        with self._canceling_on_timeout(context, workspace):
+            try:
+                config = ScriptRunConfig.model_validate(self.config)
+                occasion = following.occasion_of(context)
+                record = submission.submit(workspace, self.experiment, config, occasion)
+            except (ConfigurationError, SnapshotError) as error:
+                raise AirflowFailException(str(error)) from error  # a retry would find the same
+            self.log.info("run %s on compute target %s", record.run_id, record.target)
+            context["ti"].xcom_push(key="training_run_id", value=record.run_id)
+            if not self.wait_for_completion:
+                return record.run_id
             return self._wait(context, workspace, record)
-        except AirflowTaskTimeout:
-            following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
-            raise
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
         """Take up the task again when its run has ended."""
@@ -93,9 +90,10 @@ class SubmitTrainingRunOperator(BaseOperator):
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        reader = following.reader_of(context)
-        record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
-        return self._complete(context, workspace, record)
+        with self._canceling_on_timeout(context, workspace):
+            reader = following.reader_of(context)
+            record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
+            return self._complete(context, workspace, record)
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
@@ -116,7 +114,8 @@ class SubmitTrainingRunOperator(BaseOperator):
                 raise
             self.log.warning("the trigger failed; run %s is followed from here", record.run_id)
             self.deferrable = False
-            return self._wait(context, workspace, record)
+            with self._canceling_on_timeout(context, workspace):
+                return self._wait(context, workspace, record)
 
     def on_kill(self) -> None:
         """Note that the task was told to stop.
@@ -124,6 +123,18 @@ class SubmitTrainingRunOperator(BaseOperator):
         Airflow calls this within a signal, where it cannot be asked why; the wait asks at once.
         """
         self._is_told_to_stop = True
+
+    @contextmanager
+    def _canceling_on_timeout(self, context: Context, workspace: Workspace) -> Iterator[None]:
+        try:
+            yield
+        except AirflowTaskTimeout:
+            from airflow_mltrain import following  # noqa: PLC0415
+
+            record = workspace.history.find_latest(following.occasion_of(context).key)
+            if record is not None:
+                following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
+            raise
 
     def _wait(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
         from airflow_mltrain import following  # noqa: PLC0415

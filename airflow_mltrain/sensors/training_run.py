@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferralError
+from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 
 from airflow_mltrain.errors import RunCanceledError, RunFailedError
 from airflow_mltrain.links import TrainingRunLink
@@ -26,14 +34,14 @@ class TrainingRunSensor(BaseSensorOperator):
     """Waits for a run, with its log in the task log; fails if the run did not complete.
 
     The result is a mapping of `run_id`, `status`, `metrics` and `outputs`, the URI of the kept
-    outputs. The sensor's timeout ends the wait, not the run; marking the task failed cancels the
-    run, clearing it does not.
+    outputs. The sensor's timeout ends the wait, not the run. Marking the task failed cancels the
+    run, except between two looks of the mode `reschedule`; clearing it does not.
 
     Args:
         run_id: the run (templated), usually another task's output.
-        deferrable: whether the wait gives its worker slot back when the run lasts; otherwise
-            Airflow's sensor modes `poke` and `reschedule` apply.
-        poke_interval: seconds between two looks where it is not deferrable.
+        deferrable: whether the wait gives its worker slot back when the run lasts. Otherwise it
+            holds the slot, or with `mode="reschedule"` comes back for it.
+        poke_interval: seconds between two looks of the mode `reschedule`.
     """
 
     template_fields: Sequence[str] = ("run_id",)
@@ -55,40 +63,20 @@ class TrainingRunSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait for the run."""
-        if not self.deferrable:
+        if self.reschedule and not self.deferrable:
             return super().execute(context)
+        with self._softened():
+            return self._wait(context)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look at the run once, and show what its log has new; for the mode `reschedule`."""
         from airflow_mltrain import following  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
         reader = following.reader_of(context)
-        record = following.follow_in_task(
-            workspace,
-            self.run_id,
-            reader,
-            seconds=min(workspace.settings.defer_after_seconds, self.timeout),
-            is_interrupted=lambda: self._is_told_to_stop,
-        )
-        if record.status.is_terminal:
-            return self._result(workspace, record)
-        self._cancel_if_given_up(context, workspace, record)
-        return self.defer(
-            trigger=TrainingRunTrigger(record.target, self.run_id, reader, is_owner=False),
-            method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
-        )
-
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Look at the run once, and show what its log has new."""
-        from airflow_mltrain import following  # noqa: PLC0415
-        from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
-
-        workspace = Workspace.from_config()
-        record = following.follow_in_task(
-            workspace, self.run_id, following.reader_of(context), seconds=0.0
-        )
+        record = following.follow_in_task(workspace, self.run_id, reader, seconds=0.0)
         if not record.status.is_terminal:
-            self._cancel_if_given_up(context, workspace, record)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(workspace, record))
 
@@ -100,32 +88,71 @@ class TrainingRunSensor(BaseSensorOperator):
         workspace = Workspace.from_config()
         reader = following.reader_of(context)
         record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
-        return self._result(workspace, record)
+        with self._softened():
+            return self._result(workspace, record)
 
     def resume_execution(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
-        """Wait again where a fault in the triggerer, not the run, ended the deferral."""
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralError:
-            self.log.warning("the trigger failed; run %s is followed from here", self.run_id)
-            self.deferrable = False
-            return self.execute(context)
+        """Answer a deferral that ended without its event: late, or by a fault in the triggerer."""
+        with self._softened():
+            try:
+                # Not the sensors' own, which takes a fault in the triggerer for a failed wait.
+                return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+            except TaskDeferralTimeout as error:
+                raise AirflowSensorTimeout(*error.args) from error
+            except TaskDeferralError:
+                self.log.warning("the trigger failed; run %s is followed from here", self.run_id)
+                self.deferrable = False
+                return self._wait(context)
 
     def on_kill(self) -> None:
         """Note that the task was told to stop; Airflow cannot be asked why from here."""
         self._is_told_to_stop = True
 
-    def _cancel_if_given_up(
-        self, context: Context, workspace: Workspace, record: RunRecord
-    ) -> None:
+    def _wait(self, context: Context) -> Any:
         from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
-        if self._is_told_to_stop and following.is_task_given_up(context, is_owner=False):
-            following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
-            raise AirflowFailException(f"run {record.run_id} was canceled with its task")
-        self._is_told_to_stop = False
+        workspace = Workspace.from_config()
+        reader = following.reader_of(context)
+        began = time.monotonic()
+        patience = workspace.settings.defer_after_seconds if self.deferrable else self.timeout
+        while True:
+            record = following.follow_in_task(
+                workspace,
+                self.run_id,
+                reader,
+                seconds=min(patience, self.timeout) - (time.monotonic() - began),
+                is_interrupted=lambda: self._is_told_to_stop,
+            )
+            if record.status.is_terminal:
+                return self._result(workspace, record)
+            if self._is_told_to_stop:
+                self._is_told_to_stop = False
+                if following.is_task_given_up(context, is_owner=False):
+                    following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
+                    raise AirflowFailException(f"run {record.run_id} was canceled with its task")
+            if self.deferrable:
+                self.defer(
+                    trigger=TrainingRunTrigger(record.target, self.run_id, reader, is_owner=False),
+                    method_name="execute_complete",
+                    timeout=timedelta(seconds=self.timeout),
+                )
+            if time.monotonic() - began >= self.timeout:
+                raise AirflowSensorTimeout(
+                    f"run {self.run_id} is still {record.status} after {self.timeout} seconds; "
+                    "it goes on"
+                )
+
+    @contextmanager
+    def _softened(self) -> Iterator[None]:
+        try:
+            yield
+        except (AirflowFailException, AirflowSensorTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _result(self, workspace: Workspace, record: RunRecord) -> dict[str, Any]:
         from airflow_mltrain import following  # noqa: PLC0415

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -16,9 +19,12 @@ from airflow_mltrain.task_log import LineReader, as_messages
 if TYPE_CHECKING:
     from airflow_mltrain.workspace import Workspace
 
+_PASSING = (TargetUnreachableError, RunHistoryUnavailableError)
 _UNREACHABLE_SECONDS = 5.0
 _LOG_BYTES_PER_SECOND = 250_000
-_STATE_QUESTION_SECONDS = 20.0
+_STATE_QUESTION_SECONDS = 60.0
+_Result = TypeVar("_Result")
+_cancel_threads = ThreadPoolExecutor(8, thread_name_prefix="mltrain-cancel")
 _kept_tasks: set[asyncio.Task[None]] = set()
 
 
@@ -59,10 +65,9 @@ class TrainingRunTrigger(BaseTrigger):
         status = None
         while status is None:
             try:
-                status = await self._follow(workspace)
-            except (TargetUnreachableError, RunHistoryUnavailableError) as error:
-                self.log.warning("run %s goes on unobserved for now: %s", self.run_id, error)
-                await asyncio.sleep(_UNREACHABLE_SECONDS)
+                status = await self._follow(workspace, is_shown=True)
+            except _PASSING as error:
+                await self._try_again_later(error)
         too_early = workspace.settings.event_delay_seconds - (time.monotonic() - began)
         await asyncio.sleep(max(0.0, too_early))
         event = {"run_id": self.run_id, "status": status}
@@ -76,14 +81,16 @@ class TrainingRunTrigger(BaseTrigger):
         task.add_done_callback(_kept_tasks.discard)
         await asyncio.shield(task)
 
-    async def _follow(self, workspace: Workspace) -> str:
+    async def _follow(self, workspace: Workspace, *, is_shown: bool) -> str:
         from airflow_mltrain import progress  # noqa: PLC0415
         from airflow_mltrain.targets.base import Seen  # noqa: PLC0415
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
         history = workspace.history
         record = await asyncio.to_thread(history.get, self.run_id)
-        position = await asyncio.to_thread(history.log_position, self.run_id, self.reader)
+        position = progress.BEHIND_ANY_LOG
+        if is_shown:
+            position = await asyncio.to_thread(history.log_position, self.run_id, self.reader)
         lines = LineReader(position)
         watcher = await watcher_of(workspace, self.target)
         seen = Seen(record.status, position, record.metrics_position)
@@ -93,6 +100,7 @@ class TrainingRunTrigger(BaseTrigger):
                 progress.take_in, workspace, record, watcher.target, state
             )
             if state is None:
+                seen = Seen(record.status, lines.read_position, record.metrics_position)
                 await asyncio.sleep(1.0)
                 continue
             if state.status.is_terminal:
@@ -118,35 +126,52 @@ class TrainingRunTrigger(BaseTrigger):
             await asyncio.sleep(0)  # the other triggers have their turn
 
     async def _cancel_if_meant(self) -> None:
-        state = await self._task_state()
+        state = await self._ask_task_state()
         if not is_cancel_meant(state, is_owner=self.is_owner):
             self.log.info("run %s goes on: its task is %s", self.run_id, state)
             return
         workspace = await asyncio.to_thread(_open_workspace)
         from airflow_mltrain import progress, submission  # noqa: PLC0415
 
-        await asyncio.to_thread(submission.cancel, workspace, self.run_id)
-        record = await asyncio.to_thread(progress.await_end, workspace, self.run_id)
+        record = None
+        while record is None:
+            try:
+                await _in_thread(submission.cancel, workspace, self.run_id)
+                await self._follow(workspace, is_shown=False)
+                record = await _in_thread(progress.refresh, workspace, self.run_id)
+            except _PASSING as error:
+                await self._try_again_later(error)
         self.log.info("run %s: %s", self.run_id, record.status)
 
-    async def _task_state(self) -> str | None:
+    async def _try_again_later(self, error: Exception) -> None:
+        from airflow_mltrain.triggers.watcher import forget_watcher  # noqa: PLC0415
+
+        self.log.warning("run %s goes on unobserved for now: %s", self.run_id, error)
+        forget_watcher(self.target)
+        await asyncio.sleep(_UNREACHABLE_SECONDS)
+
+    async def _ask_task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415
 
         ti = self.task_instance
         if ti is None:
             return "deferred"
-        # A question that a triggerer cannot answer would never return.
-        states = await asyncio.wait_for(
-            asyncio.to_thread(
-                RuntimeTaskInstance.get_task_states,
-                dag_id=ti.dag_id,
-                task_ids=[ti.task_id],
-                run_ids=[ti.run_id],
-                map_index=ti.map_index,
-            ),
-            _STATE_QUESTION_SECONDS,
+        question = partial(
+            RuntimeTaskInstance.get_task_states,
+            dag_id=ti.dag_id,
+            task_ids=[ti.task_id],
+            run_ids=[ti.run_id],
+            map_index=ti.map_index,
         )
+        # A question that a triggerer cannot answer would never return.
+        states = await asyncio.wait_for(_in_thread(question), _STATE_QUESTION_SECONDS)
         return state_in(states, ti.run_id)
+
+
+async def _in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:
+    """Like `asyncio.to_thread`, in threads that only cancels use: they must not wait in line."""
+    call = partial(copy_context().run, work, *arguments)
+    return await asyncio.get_running_loop().run_in_executor(_cancel_threads, call)
 
 
 def _open_workspace() -> Workspace:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from weakref import WeakKeyDictionary
 
-from airflow_mltrain.errors import MLTrainError
 from airflow_mltrain.targets.base import ComputeTarget, JobState, Seen
 from airflow_mltrain.workspace import Workspace
 
@@ -60,7 +59,7 @@ class TargetWatcher:
                 states = await loop.run_in_executor(
                     self._thread, self.target.observe, seen, _EXCHANGE_SECONDS
                 )
-            except (MLTrainError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
                 for waiter in asked.values():
                     self._settle(waiter, error)
                 continue
@@ -90,6 +89,11 @@ def is_news(state: JobState, seen: Seen) -> bool:
 def shared_workspace() -> Workspace:
     """The workspace of this triggerer: one pool of connections for all its triggers."""
     return Workspace.from_config()
+
+
+def forget_watcher(target_name: str) -> None:
+    """Have the target looked up anew: its connection may have been edited."""
+    _watchers.get(asyncio.get_running_loop(), {}).pop(target_name, None)
 
 
 async def watcher_of(workspace: Workspace, target_name: str) -> TargetWatcher:

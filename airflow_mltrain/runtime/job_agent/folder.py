@@ -71,10 +71,12 @@ class JobFolder:
         except FileNotFoundError:
             return None
         try:
-            state = json.loads(content)
-        except ValueError:  # as a power cut may leave it; its writer is gone with the host
+            state = dict(json.loads(content))
+            state["status"], state["supervisor"]["boot_id"]
+        except (ValueError, TypeError, KeyError):
+            # As a power cut may leave it, or a script: whoever wrote it cannot be asked.
             return {"status": "Preparing", "supervisor": {"pid": 0, "boot_id": "of a power cut"}}
-        return dict(state)
+        return state
 
     def write_state(self, state: Dict[str, Any]) -> None:
         """Replace the state, whole or not at all."""
@@ -128,11 +130,12 @@ def write_new(path: str, content: bytes) -> bool:
 
 
 def size_of(path: str) -> int:
-    """The file's size in bytes; 0 where there is none."""
+    """The regular file's size in bytes; 0 where there is none."""
     try:
-        return os.stat(path, follow_symlinks=False).st_size
+        found = os.stat(path, follow_symlinks=False)
     except OSError:
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def read_from(path: str, position: int, limit: int) -> bytes:
@@ -141,7 +144,7 @@ def read_from(path: str, position: int, limit: int) -> bytes:
         # A script may have put a link or a pipe there, to be read through or waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR):
             return b""
         raise
     with os.fdopen(descriptor, "rb", closefd=True, buffering=0) as file:
