@@ -144,14 +144,14 @@ def read_from(path: str, position: int, limit: int) -> bytes:
         # A script may have put a link or a pipe there, to be read through or waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR):
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES):
             return b""
         raise
-    with os.fdopen(descriptor, "rb", closefd=True, buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
-        file.seek(position)
-        return file.read(limit) or b""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.pread(descriptor, limit, position) if is_file else b""
+    finally:
+        os.close(descriptor)
 
 
 def _draft(path: str) -> str:
