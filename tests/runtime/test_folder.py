@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from airflow_mltrain.runtime.job_agent.folder import JobFolder, read_from, size_of, write_new
+from airflow_mltrain.runtime.job_agent.process import is_alive
+
+CLAIM = {"status": "Preparing", "supervisor": {"pid": 1, "boot_id": "some boot"}}
 
 
 @pytest.fixture
@@ -28,10 +31,10 @@ def test_a_run_id_cannot_name_a_place_elsewhere(tmp_path: Path, run_id: str) -> 
 
 def test_of_many_who_claim_at_once_one_succeeds(folder: JobFolder) -> None:
     with ThreadPoolExecutor(16) as pool:
-        claims = list(pool.map(lambda n: folder.claim({"status": str(n)}), range(64)))
+        claims = list(pool.map(lambda n: folder.claim({**CLAIM, "number": n}), range(64)))
 
     assert claims.count(True) == 1
-    assert folder.read_state() == {"status": str(claims.index(True))}
+    assert folder.read_state() == {**CLAIM, "number": claims.index(True)}
 
 
 def test_a_spec_keeps_what_its_first_writer_said(folder: JobFolder) -> None:
@@ -56,9 +59,20 @@ def test_a_state_survives_the_removal_of_its_folder(folder: JobFolder) -> None:
         path.unlink()
     Path(folder.path).rmdir()
 
-    folder.write_last_state({"status": "Completed"})
+    folder.write_last_state({**CLAIM, "status": "Completed"})
 
-    assert folder.read_state() == {"status": "Completed"}
+    assert folder.read_state() == {**CLAIM, "status": "Completed"}
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "null", '{"status": "Running"}'])
+def test_a_damaged_state_is_one_whose_writer_is_gone(folder: JobFolder, content: str) -> None:
+    Path(folder.state).write_text(content)
+
+    state = folder.read_state()
+
+    assert state is not None
+    assert state["status"] == "Preparing"
+    assert not is_alive(state["supervisor"])
 
 
 def test_reading_starts_at_the_position_and_stops_at_the_limit(tmp_path: Path) -> None:
