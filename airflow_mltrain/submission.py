@@ -72,8 +72,7 @@ def start(workspace: Workspace, record: RunRecord) -> RunRecord:
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
-    manifest_path = workspace.artifacts.blobs.path(record.snapshot_id)
-    manifest = Manifest.decode(manifest_path.read_bytes())
+    manifest = Manifest.decode(workspace.artifacts.blobs.read(record.snapshot_id))
     blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
     missing = target.missing({record.snapshot_id, *blobs})
     target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
@@ -98,7 +97,7 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
     target = workspace.get_target(record.target)
     require_place(target, record)
     target.cancel(run_id)
-    if not target.observe({run_id: Seen()}, 0):
+    if not record.is_started and not target.observe({run_id: Seen()}, 0):
         # The mark on the target keeps a submitter who is still at it from starting.
         return workspace.history.advance(run_id, RunStatus.CANCELED, ended_at=_now())
     return record

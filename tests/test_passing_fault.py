@@ -73,6 +73,25 @@ def test_a_run_that_hides_its_folder_is_not_lost(settings: Settings, tmp_path: P
     assert ended.status is RunStatus.COMPLETED
 
 
+def test_a_cancel_is_not_done_while_the_job_hides_its_folder(
+    settings: Settings, tmp_path: Path
+) -> None:
+    workspace = Workspace(settings)
+    (tmp_path / "project").mkdir()
+    gone = tmp_path / "gone"
+    script = f"mv ../state.json {gone}; sleep 60"
+    config = ScriptRunConfig(tmp_path / "project", command=["sh", "-c", script])
+    record = submission.submit(workspace, "hiding", config)
+    while not gone.exists():
+        assert workspace.history.get(record.run_id).status is not RunStatus.CANCELED
+
+    asked = submission.cancel(workspace, record.run_id)
+
+    assert asked.status is RunStatus.CANCEL_REQUESTED
+    ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    assert ended.status is RunStatus.CANCELED
+
+
 def test_waiting_starts_a_run_whose_submitter_could_not(
     settings: Settings, config: ScriptRunConfig
 ) -> None:
