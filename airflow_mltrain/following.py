@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_mltrain import progress, submission
+from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.errors import RunHistoryUnavailableError, TargetUnreachableError
+from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.targets.registry import LOCAL
 from airflow_mltrain.task_log import LineReader, as_messages
+from airflow_mltrain.triggers.training_run import state_in
 from airflow_mltrain.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -158,9 +161,6 @@ def is_task_given_up(context: Context, *, is_owner: bool) -> bool:
 
     Airflow is asked for the task's state. Where it does not answer, the run is kept.
     """
-    from airflow_mltrain.cancel_intent import is_cancel_meant  # noqa: PLC0415
-    from airflow_mltrain.triggers.training_run import state_in  # noqa: PLC0415
-
     ti = context["ti"]
     try:
         states = ti.get_task_states(
@@ -177,8 +177,6 @@ def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
 
     Metrics are as `Run.get_metrics` gives them; of very many values only the last of each name.
     """
-    from airflow_mltrain.run import metrics_by_name  # noqa: PLC0415
-
     points = workspace.history.get_metrics(record.run_id)
     if len(points) > _MOST_METRIC_VALUES:
         log.warning("%d metric values: only the last of each name goes to XCom", len(points))

@@ -77,7 +77,7 @@ _COMPUTE_TARGET = {
 _OPTIONS = {
     "database": _option(
         "The run history: a database URL (SQLite or PostgreSQL), or the id of an Airflow "
-        "connection to one. Empty: SQLite in ``$AIRFLOW_HOME/mltrain/history.db``.",
+        "connection of type postgres. Empty: SQLite in ``$AIRFLOW_HOME/mltrain/history.db``.",
         "",
         example="postgresql://mltrain@db.example.org/mltrain",
         sensitive=True,
