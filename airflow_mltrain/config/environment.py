@@ -1,11 +1,19 @@
 """What software a script needs."""
 
 import re
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from airflow_mltrain.config.environment_reference import check_environment_name
 from airflow_mltrain.config.model import ConfigModel, only_names_fields
+from airflow_mltrain.config.python_section import PythonSection
+from airflow_mltrain.config.saved_file import read_saved, save
 from airflow_mltrain.config.text import (
     Argument,
     EnvironmentVariables,
@@ -16,15 +24,8 @@ from airflow_mltrain.config.text import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_FILE_NAME = "environment.json"
 _SIZE = re.compile(r"[1-9][0-9]*[bkmg]?", re.IGNORECASE)
-
-
-def check_environment_name(name: str) -> str:
-    """Give `name` back; raises ValueError where no environment can have it."""
-    if not _NAME.fullmatch(name) or set(name) == {"."}:
-        raise ValueError("it should be 1 to 255 letters, digits, hyphens, underscores and dots")
-    return name
 
 
 def _check_size(size: str) -> str:
@@ -34,17 +35,6 @@ def _check_size(size: str) -> str:
 
 
 EnvironmentName: TypeAlias = Annotated[str, AfterValidator(check_environment_name)]
-
-
-class PythonSection(ConfigModel):
-    """The Python that runs the script.
-
-    With `user_managed_dependencies` nothing is installed and `interpreter_path` is used as it is.
-    """
-
-    user_managed_dependencies: bool = False
-    interpreter_path: NonEmptyText = "python"
-    packages: list[NonEmptyText] = Field(default_factory=list)
 
 
 class DockerSection(ConfigModel):
@@ -92,14 +82,120 @@ class Environment(ConfigModel):
         super().__init__(name=name, **fields)
 
     @classmethod
+    def from_pip_requirements(
+        cls, name: str, file_path: str | PathLike[str], pip_version: str | None = None
+    ) -> "Self":
+        """An environment with the packages, constraints and index options of a requirements file.
+
+        Raises ConfigurationError with the file and the line for what is not understood, or is
+        only on this machine. `pip_version` is accepted for Azure ML's sake, with a warning.
+        """
+        from airflow_mltrain.config.requirements_file import read_requirements_file  # noqa: PLC0415
+
+        if pip_version is not None:
+            warnings.warn(
+                f"pip_version={pip_version!r} counts for nothing: exact versions are resolved "
+                "once and installed as they are; leave it out",
+                stacklevel=2,
+            )
+        found = read_requirements_file(Path(file_path))
+        return cls(
+            name,
+            python={
+                "packages": found.packages,
+                "constraints": found.constraints,
+                "index": found.index,
+            },
+        )
+
+    @classmethod
+    def from_conda_specification(cls, name: str, file_path: str | PathLike[str]) -> "Self":
+        """An environment as a conda YAML file says; without conda packages it needs no conda.
+
+        Raises ConfigurationError with the file and the line for what is not understood.
+        """
+        from airflow_mltrain.config.conda_specification import (  # noqa: PLC0415
+            read_conda_specification,
+        )
+
+        found = read_conda_specification(Path(file_path))
+        return cls(
+            name,
+            environment_variables=found.variables,
+            python={
+                "version": found.python_version,
+                "packages": found.pip.packages,
+                "index": found.pip.index,
+                "conda_packages": found.conda_packages,
+                "conda_channels": found.channels,
+            },
+        )
+
+    @classmethod
+    def from_existing_environment(cls, name: str, *, exclude: Iterable[str] = ()) -> "Self":
+        """The packages of the Python that runs this, each in the version that is installed.
+
+        pip, setuptools and wheel are left out, and so is what `exclude` names. Raises
+        ConfigurationError naming all packages that were installed from a folder or file.
+        """
+        from airflow_mltrain.config.installed_packages import freeze  # noqa: PLC0415
+
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return cls(name, python={"version": version, "packages": freeze(exclude=exclude)})
+
+    @staticmethod
+    def add_private_pip_wheel(
+        workspace: "EnvironmentRegistry",
+        file_path: str | PathLike[str],
+        exist_ok: bool = False,  # noqa: ARG004, FBT001, FBT002 - Azure ML's signature
+    ) -> str:
+        """Keep a wheel in the workspace; returns what to put into `python.packages` for it.
+
+        Wheels are kept by their content: adding one again changes nothing, and another file of the
+        same name takes the place of none, so `exist_ok` makes no difference.
+        """
+        from airflow_mltrain.config.private_wheel import (  # noqa: PLC0415
+            find_wheel_name,
+            write_reference,
+        )
+
+        path = Path(file_path)
+        name = find_wheel_name(path)
+        return write_reference(name, workspace.add_wheel(path), path.name)
+
+    @classmethod
+    def load_from_directory(cls, path: str | PathLike[str]) -> "Self":
+        """The environment that `save_to_directory` wrote there; raises ConfigurationError."""
+        return read_saved(cls, Path(path) / _FILE_NAME)
+
+    def save_to_directory(self, path: str | PathLike[str], overwrite: bool = False) -> None:  # noqa: FBT001, FBT002 - Azure ML's signature
+        """Write `environment.json` there, whole or not at all; without credentials.
+
+        The directory is made if need be. Raises ConfigurationError where the file exists, unless
+        it may be overwritten.
+        """
+        save(self, Path(path) / _FILE_NAME, overwrite=overwrite)
+
+    @classmethod
     def get(
-        cls, workspace: "EnvironmentRegistry", name: str, version: int | str | None = None
+        cls,
+        workspace: "EnvironmentRegistry",
+        name: str,
+        version: int | str | None = None,
+        label: str | None = None,
     ) -> "Environment":
-        """The registered or curated environment; the latest version unless one is named.
+        """The registered or curated environment; the newest version unless one is named.
 
         Raises ConfigurationError where there is none.
         """
-        return workspace.get_environment(name if version is None else f"{name}:{version}")
+        return workspace.get_environment(name, version, label)
+
+    @staticmethod
+    def label(
+        workspace: "EnvironmentRegistry", name: str, version: int | str, labels: Sequence[str]
+    ) -> None:
+        """Let each label mean this version from now on, and no other version of that name."""
+        workspace.label_environment(name, version, labels)
 
     def register(self, workspace: "EnvironmentRegistry") -> "Environment":
         """Keep it under its name; returns it with its version, the same for the same content."""
@@ -112,12 +208,28 @@ class Environment(ConfigModel):
         copy.version = None
         return copy
 
+    @staticmethod
+    def list(workspace: "EnvironmentRegistry") -> "dict[str, Environment]":
+        """Every registered environment in its newest version, and the curated ones, by name."""
+        return workspace.list_environments()
+
 
 class EnvironmentRegistry(Protocol):
     """What keeps environments under their names: a workspace."""
 
-    def get_environment(self, name: str) -> Environment:
-        """The environment of this name, or of a name and a version such as `sklearn:3`."""
+    def get_environment(
+        self, name: str, version: int | str | None = None, label: str | None = None
+    ) -> Environment:
+        """The environment of this name, or of `name:3` or `name@label`; raises."""
 
     def register_environment(self, environment: Environment) -> Environment:
         """Keep the environment; returns it with its version."""
+
+    def list_environments(self) -> dict[str, Environment]:
+        """Every environment in its newest version, by name."""
+
+    def label_environment(self, name: str, version: int | str, labels: Sequence[str]) -> None:
+        """Move the labels to this version."""
+
+    def add_wheel(self, path: Path) -> str:
+        """Keep the file; returns its sha256."""

@@ -7,12 +7,14 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
-from airflow_mltrain.config.environment import Environment, check_environment_name
+from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.environment_reference import check_reference
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, is_template
 
 _FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
 _THIRTY_DAYS_IN_SECONDS = 30 * 24 * 3600
+_ONE_HOUR_IN_SECONDS = 3600
 
 
 def _find_framework(given: object) -> object:
@@ -23,13 +25,7 @@ def _find_framework(given: object) -> object:
 
 
 def _check_name(reference: str) -> str:
-    if is_template(reference):
-        return reference
-    name, colon, version = reference.partition(":")
-    if colon and not version.isdecimal():
-        raise ValueError("it should be a name, or a name and a version such as 'sklearn:3'")
-    check_environment_name(name)
-    return reference
+    return reference if is_template(reference) else check_reference(reference)
 
 
 def _refuse_bool(given: object) -> object:
@@ -65,7 +61,8 @@ DurationSeconds: TypeAlias = Annotated[int, BeforeValidator(_refuse_bool), Field
 class RunConfiguration(ConfigModel):
     """Where a script runs, in which environment, and for how long at most.
 
-    An environment that is given by its name is looked up when the run is submitted.
+    An environment that is given by its name is looked up when the run is submitted. Preparing it
+    on the target counts towards `prepare_timeout_seconds` and not towards the run's duration.
     """
 
     target: NonEmptyText = "local"
@@ -73,3 +70,4 @@ class RunConfiguration(ConfigModel):
     environment: EnvironmentChoice | None = None
     environment_variables: EnvironmentVariables = Field(default_factory=dict, repr=False)
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
+    prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS

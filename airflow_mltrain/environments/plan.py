@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.package_url import Credentials, find_host
+from airflow_mltrain.environments.recipe import list_wheel_digests, write_recipe
 from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from airflow_mltrain.config.python_section import PythonSection
+
+_BUILT_INTERPRETER = "python"  # first on the PATH that a built environment gives its job
 
 
 @dataclass(frozen=True)
 class EnvironmentPlan:
-    """The interpreter that runs the script, and the variables its processes get."""
+    """The interpreter that runs the script, the variables its processes get, what is built.
+
+    `recipe` is plain data, the same for every environment with the same content; None where
+    nothing is built. It holds no credentials.
+    """
 
     interpreter: str
     environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    recipe: Mapping[str, Any] | None = None
+
+    @property
+    def recipe_id(self) -> str:
+        """The sha256 of the recipe, in hex; it means something only where there is a recipe."""
+        text = json.dumps(self.recipe, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @property
+    def wheel_digests(self) -> frozenset[str]:
+        """The sha256 of each private wheel that has to travel to the target."""
+        return frozenset() if self.recipe is None else list_wheel_digests(self.recipe)
 
 
 def plan_environment(
@@ -25,48 +48,103 @@ def plan_environment(
 ) -> EnvironmentPlan:
     """Decide what the environment means for a job; without one it is the default interpreter.
 
-    Raises ConfigurationError where the environment asks for something that has to be built, or
-    that would be left out without a word.
+    A user-managed environment is its interpreter as it is; every other one is built, isolated,
+    with its packages and nothing else. Raises ConfigurationError where the environment
+    contradicts itself, or something in it would be left out without a word.
     """
     if environment is None:
         return EnvironmentPlan(default_interpreter)
+    environment = _look_again(environment)
     _check_possible(environment)
+    variables = dict(environment.environment_variables)
+    if environment.python.user_managed_dependencies:
+        return EnvironmentPlan(environment.python.interpreter_path, variables)
+    return EnvironmentPlan(_BUILT_INTERPRETER, variables, write_recipe(environment))
+
+
+def collect_credentials(
+    environment: Environment | None, variables: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Login and password for each host that a URL of the environment names credentials for.
+
+    Literal ones are those that this very object was given; `${NAME}` is looked up in `variables`.
+    Raises ConfigurationError, which shows no credentials, where a variable is missing, a host has
+    two, or they cannot be sent to a compute target.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    if environment is None or environment.python.user_managed_dependencies:
+        return found
     python = environment.python
-    interpreter = (
-        python.interpreter_path if python.user_managed_dependencies else default_interpreter
-    )
-    return EnvironmentPlan(interpreter, dict(environment.environment_variables))
+    for url, user_part in [*python.index.list_user_parts(), *python.list_user_parts()]:
+        place = f"environment {environment.name!r}: {url}"
+        if url.startswith("git+"):
+            raise ConfigurationError(
+                f"{place}: git gets no credentials this way; give it its own on the compute "
+                "target, by its credential helper or with git+ssh"
+            )
+        credentials = _read_credentials(place, user_part, variables)
+        host = find_host(url)
+        if found.setdefault(host, credentials) != credentials:
+            raise ConfigurationError(
+                f"{place}: there are other credentials for {host} in another URL; "
+                "a host can have one user name and password"
+            )
+    return found
+
+
+def _read_credentials(place: str, user_part: str, variables: Mapping[str, str]) -> tuple[str, str]:
+    try:
+        credentials = Credentials.read(user_part, variables)
+    except LookupError as error:
+        name = error.args[0]
+        raise ConfigurationError(
+            f"{place}: the variable {name} is not set; set it where the run is submitted"
+        ) from None
+    except ValueError as error:
+        raise ConfigurationError(f"{place}: {error}") from None
+    return credentials.login, credentials.password
+
+
+def _look_again(environment: Environment) -> Environment:
+    """Validate once more, for lists can be changed in place."""
+    return Environment.model_validate(environment.model_dump(warnings=False))
 
 
 def _check_possible(environment: Environment) -> None:
     python, name = environment.python, environment.name
     plain = Environment(name)
-    if python.user_managed_dependencies and python.packages:
+    if images := _list_given(environment, plain, "docker", "spark"):
         raise ConfigurationError(
-            f"environment {name!r}: python.packages was given, and nothing is installed with "
-            "python.user_managed_dependencies = True; install the packages for "
-            f"{python.interpreter_path} yourself, and leave python.packages empty"
+            f"environment {name!r}: {', '.join(images)} was given, and this compute target builds "
+            "no images and sets up no Spark; leave it out, and list what the script needs in "
+            "python.packages"
         )
-    if asked := _list_asked(environment, plain):
-        raise ConfigurationError(
-            f"environment {name!r}: {', '.join(asked)} was given, and no environment is "
-            "built; leave it out, and use python.user_managed_dependencies = True with a "
-            "python.interpreter_path that has what the script needs"
-        )
-    if not python.user_managed_dependencies and python != plain.python:
+    if python.user_managed_dependencies:
+        _check_user_managed(name, python)
+    elif python.interpreter_path != plain.python.interpreter_path:
         raise ConfigurationError(
             f"environment {name!r}: python.interpreter_path = {python.interpreter_path!r} counts "
-            "only with python.user_managed_dependencies = True; set that too, or leave it out"
+            "only with python.user_managed_dependencies = True; set that too, or leave it out "
+            "and ask for a python.version"
         )
 
 
-def _list_asked(environment: Environment, plain: Environment) -> list[str]:
-    asked = ["python.packages"] if environment.python.packages else []
-    for section in ("docker", "spark"):
-        default = getattr(plain, section)
-        asked += [
-            f"{section}.{key}"
-            for key, value in getattr(environment, section)
-            if value != getattr(default, key)
-        ]
-    return asked
+def _check_user_managed(name: str, python: PythonSection) -> None:
+    own = {"user_managed_dependencies", "interpreter_path"}
+    plain = type(python)()
+    given = [key for key, value in python if key not in own and value != getattr(plain, key)]
+    if given:
+        raise ConfigurationError(
+            f"environment {name!r}: {', '.join(f'python.{key}' for key in given)} was given, and "
+            "nothing is installed with python.user_managed_dependencies = True; install what "
+            f"{python.interpreter_path} needs yourself, or leave user_managed_dependencies out"
+        )
+
+
+def _list_given(environment: Environment, plain: Environment, *sections: str) -> list[str]:
+    return [
+        f"{section}.{key}"
+        for section in sections
+        for key, value in getattr(environment, section)
+        if value != getattr(getattr(plain, section), key)
+    ]

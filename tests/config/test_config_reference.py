@@ -15,9 +15,9 @@ from pydantic_core import PydanticUndefined
 from airflow_mltrain.config.environment import (
     DockerSection,
     Environment,
-    PythonSection,
     SparkSection,
 )
+from airflow_mltrain.config.python_section import IndexSection, PythonSection
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError
@@ -28,6 +28,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "RunConfiguration": RunConfiguration,
     "Environment": Environment,
     "python": PythonSection,
+    "index": IndexSection,
     "docker": DockerSection,
     "spark": SparkSection,
 }

@@ -19,6 +19,17 @@ keys = words.filter(str.strip)
 names = st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,20}", fullmatch=True)
 variables = st.dictionaries(st.from_regex(r"[A-LN-Z_][A-Z0-9_]{0,9}", fullmatch=True), words)
 arguments = st.lists(words | st.integers() | st.floats() | words.map(lambda word: Path("d", word)))
+requirements = st.from_regex(r"[a-z][a-z0-9]{0,9}(>=[1-9]|==1\.[0-9])?", fullmatch=True)
+urls = st.from_regex(r"https://(\$\{[A-Z]{1,9}\}@)?[a-z]{1,9}\.example/[a-z]{0,9}", fullmatch=True)
+indexes = st.fixed_dictionaries(
+    {},
+    optional={
+        "url": st.none() | urls,
+        "extra_urls": st.lists(urls),
+        "no_index": st.booleans(),
+        "no_binary": st.lists(st.just(":all:") | requirements.filter(str.isalnum)),
+    },
+)
 environments = st.builds(
     Environment,
     name=names,
@@ -29,7 +40,11 @@ environments = st.builds(
         optional={
             "user_managed_dependencies": st.booleans(),
             "interpreter_path": keys,
-            "packages": st.lists(keys),
+            "version": st.sampled_from([None, "3.8", "3.10", "3.13.1"]),
+            "packages": st.lists(requirements),
+            "constraints": st.lists(requirements),
+            "index": indexes,
+            "conda_packages": st.lists(requirements),
         },
     ),
     docker=st.fixed_dictionaries({}, optional={"base_image": keys, "arguments": arguments}),
@@ -44,6 +59,7 @@ run_configurations = st.builds(
     environment=st.none() | names | environments,
     environment_variables=variables,
     max_run_duration_seconds=st.none() | st.integers(1, 2**31 - 1),
+    prepare_timeout_seconds=st.none() | st.integers(1, 2**31 - 1),
 )
 script_runs = st.builds(
     ScriptRunConfig,

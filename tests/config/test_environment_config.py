@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.errors import ConfigurationError
-
-
-class Shelf:
-    """Keeps environments in memory, as a workspace keeps them in its history."""
-
-    def __init__(self) -> None:
-        self.environments: dict[str, Environment] = {}
-
-    def get_environment(self, name: str) -> Environment:
-        return self.environments[name]
-
-    def register_environment(self, environment: Environment) -> Environment:
-        self.environments[environment.name] = environment
-        self.environments[f"{environment.name}:1"] = environment
-        return environment
+from tests.config.environment_shelf import EnvironmentShelf
 
 
 def test_an_environment_is_made_with_its_name_and_filled_attribute_by_attribute() -> None:
@@ -186,10 +174,130 @@ def test_a_clone_needs_a_name_that_an_environment_may_have() -> None:
         Environment("a").clone("a/b")
 
 
-def test_a_registered_environment_is_found_by_name_and_version() -> None:
-    shelf = Shelf()
+@pytest.mark.parametrize("version", ["3.8", "3.10", "3.11.7", "{{ params.python }}"])
+def test_a_python_is_asked_for_by_its_version(version: str) -> None:
+    assert Environment("e", python={"version": version}).python.version == version
+
+
+@pytest.mark.parametrize("version", ["3", "3.7", "2.7", "4.0", "3.11.x", ">=3.9", "", "3.\u0661"])
+def test_what_is_no_version_of_python_is_refused(version: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"Environment\.python\.version: .* it should be"):
+        Environment("e", python={"version": version})
+
+
+def test_a_version_that_a_file_turned_into_a_number_is_refused_for_3_10_is_not_3_1() -> None:
+    with pytest.raises(ConfigurationError, match=r"'3\.10'; the number 3\.10 is 3\.1"):
+        Environment("e", python={"version": 3.10})
+
+
+@pytest.mark.parametrize("host", ["packages.example.org", "127.0.0.1:8080", "[::1]:8080"])
+def test_a_host_may_be_trusted(host: str) -> None:
+    environment = Environment("e", python={"index": {"trusted_hosts": [host]}})
+
+    assert environment.python.index.trusted_hosts == [host]
+
+
+@pytest.mark.parametrize("host", ["https://packages.example.org", "a b", "a:b", "a/b", "*"])
+def test_what_is_no_host_is_not_trusted(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="it should be a host"):
+        Environment("e", python={"index": {"trusted_hosts": [host]}})
+
+
+def test_packages_that_are_built_from_source_are_named_as_indexes_name_them() -> None:
+    index = {"no_binary": ["Some_Package", ":all:"], "only_binary": ["numpy"]}
+
+    environment = Environment("e", python={"index": index})
+
+    assert environment.python.index.no_binary == ["some-package", ":all:"]
+
+
+def test_what_is_no_package_cannot_be_built_from_source() -> None:
+    with pytest.raises(ConfigurationError, match=r"index\.no_binary\[0\]: 'a,b' was given"):
+        Environment("e", python={"index": {"no_binary": ["a,b"]}})
+
+
+@pytest.mark.parametrize("channel", ["conda-forge", "defaults", "https://conda.example.org/mine"])
+def test_a_channel_is_a_name_or_a_url(channel: str) -> None:
+    assert Environment("e", python={"conda_channels": [channel]}).python.conda_channels == [
+        channel
+    ]
+
+
+@pytest.mark.parametrize(
+    "channel",
+    ["https://me:hunter2@conda.example.org/mine", "https://conda.example.org/t/hunter2/mine"],
+)
+def test_a_channel_with_a_secret_in_it_is_refused_with_the_remedy(channel: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"\.condarc"):
+        Environment("e", python={"conda_channels": [channel]})
+
+
+@pytest.mark.parametrize(
+    "package", ["", "-c evil", "a b c", "https://example.org/a.conda", "a\nb"]
+)
+def test_what_conda_would_not_take_is_refused(package: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"conda_packages\[0\]: .* it should"):
+        Environment("e", python={"conda_packages": [package]})
+
+
+def test_a_registered_environment_is_found_by_name_version_and_label() -> None:
+    shelf = EnvironmentShelf()
 
     registered = Environment("sklearn").register(workspace=shelf)
+    Environment.label(shelf, "sklearn", version=1, labels=["production"])
 
-    assert Environment.get(workspace=shelf, name="sklearn") is registered
-    assert Environment.get(workspace=shelf, name="sklearn", version=1) is registered
+    assert Environment.get(workspace=shelf, name="sklearn") == registered
+    assert Environment.get(workspace=shelf, name="sklearn", version=1) == registered
+    assert Environment.get(workspace=shelf, name="sklearn", label="production") == registered
+    assert Environment.list(workspace=shelf) == {"sklearn": registered}
+
+
+def test_an_environment_is_saved_and_loaded_with_its_version(tmp_path: Path) -> None:
+    environment = Environment("mine", version="3", environment_variables={"A": "é"})
+
+    environment.save_to_directory(tmp_path / "a" / "b")
+
+    assert Environment.load_from_directory(tmp_path / "a" / "b") == environment
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["environment.json"]
+
+
+def test_a_saved_environment_is_overwritten_only_when_asked_for(tmp_path: Path) -> None:
+    Environment("first").save_to_directory(tmp_path)
+
+    with pytest.raises(ConfigurationError, match=r"environment\.json exists; .* overwrite=True"):
+        Environment("second").save_to_directory(tmp_path)
+
+    assert Environment.load_from_directory(tmp_path).name == "first"
+    Environment("second").save_to_directory(tmp_path, overwrite=True)
+    assert Environment.load_from_directory(tmp_path).name == "second"
+
+
+def test_an_environment_cannot_be_saved_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(
+        ConfigurationError, match=r"environment\.json cannot be written: Not a dir"
+    ):
+        Environment("e").save_to_directory(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "is not JSON"),
+        ("[]", "environment.json: Environment: a list was given"),
+        ('{"name": "e", "pyhton": {}}', "did you mean python"),
+    ],
+)
+def test_a_saved_environment_that_is_damaged_is_refused_by_its_file(
+    tmp_path: Path, content: str | None, fault: str
+) -> None:
+    if content is not None:
+        (tmp_path / "environment.json").write_text(content)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        Environment.load_from_directory(tmp_path)
+
+    assert str(tmp_path) in str(refusal.value)
+    assert fault in str(refusal.value)

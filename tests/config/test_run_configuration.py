@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from airflow_mltrain.config.environment import Environment
@@ -17,6 +19,7 @@ def test_a_run_is_local_in_plain_python_for_thirty_days_unless_it_says_otherwise
     assert configuration.environment is None
     assert configuration.environment_variables == {}
     assert configuration.max_run_duration_seconds == 2_592_000
+    assert configuration.prepare_timeout_seconds == 3_600
 
 
 def test_a_framework_is_understood_in_any_case() -> None:
@@ -51,12 +54,15 @@ def test_the_same_environment_object_is_kept_so_that_later_changes_to_it_count()
     assert configuration.environment is environment
 
 
-@pytest.mark.parametrize("name", ["MLTrain-Minimal", "sklearn:3", "{{ params.environment }}"])
+@pytest.mark.parametrize(
+    "name",
+    ["MLTrain-Minimal", "sklearn:3", "sklearn@production", "{{ params.environment }}"],
+)
 def test_an_environment_may_be_named_instead_of_given(name: str) -> None:
     assert RunConfiguration(environment=name).environment == name
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:", "a:latest", "..", "a/b"])
+@pytest.mark.parametrize("name", ["", "a b", "a:", "a:latest", "..", "a/b", "a@", "a:1@b"])
 def test_a_name_that_no_environment_can_have_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match=r"RunConfiguration\.environment: "):
         RunConfiguration(environment=name)
@@ -74,8 +80,13 @@ def test_a_run_without_a_limit_says_none() -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, 1.5, "soon", True])
 def test_a_duration_that_is_not_a_whole_number_of_seconds_is_refused(seconds: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"max_run_duration_seconds: .* was given"):
-        RunConfiguration.model_validate({"max_run_duration_seconds": seconds})
+    with pytest.raises(ConfigurationError) as refusal:
+        RunConfiguration.model_validate(
+            {"max_run_duration_seconds": seconds, "prepare_timeout_seconds": seconds}
+        )
+
+    assert re.search(r"max_run_duration_seconds: .* was given", str(refusal.value))
+    assert re.search(r"prepare_timeout_seconds: .* was given", str(refusal.value))
 
 
 def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> None:

@@ -1,0 +1,53 @@
+"""A config in a file of its own, as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from secrets import token_hex
+from typing import TypeVar
+
+from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.errors import ConfigurationError
+
+_Model = TypeVar("_Model", bound=ConfigModel)
+
+
+def save(config: ConfigModel, path: Path, *, overwrite: bool) -> None:
+    """Write `config`, whole or not at all; raises ConfigurationError where that cannot be.
+
+    A file that exists is refused unless it may be overwritten, also where two write at once.
+    """
+    content = json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    draft = path.with_name(f".{path.name}.{token_hex(8)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(content, encoding="utf-8")
+        try:
+            if overwrite:
+                draft.replace(path)
+            else:
+                os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{path} exists; save to another directory, or with overwrite=True"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_saved(model: type[_Model], path: Path) -> _Model:
+    """Read what `save` wrote; raises ConfigurationError, which names the file."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise ConfigurationError(f"{path} is not JSON; save the environment again") from None
+    try:
+        return model.model_validate(content)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
