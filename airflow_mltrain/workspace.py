@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
 
 from airflow_mltrain.artifacts import ArtifactStore
 from airflow_mltrain.config.environment import Environment
-from airflow_mltrain.environments.curated import find_curated
+from airflow_mltrain.config.environment_reference import (
+    LATEST,
+    EnvironmentReference,
+    check_new_label,
+)
+from airflow_mltrain.environments.curated import (
+    CURATED_NAMES,
+    RESERVED_PREFIX,
+    find_curated,
+    suggest_curated,
+)
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.settings import Settings, read_settings
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.registry import connect
+
+_RESERVED_PREFIXES: Final = (RESERVED_PREFIX, "AzureML")
+_SHOWN_NAMES: Final = 20
 
 
 class Workspace:
@@ -42,39 +59,138 @@ class Workspace:
         """The compute target of that name; raises TargetNotFoundError."""
         return connect(name, self.settings)
 
-    def get_environment(self, name: str, version: int | None = None) -> Environment:
-        """The registered or curated environment; the latest version unless one is named.
+    def get_environment(
+        self, name: str, version: int | str | None = None, label: str | None = None
+    ) -> Environment:
+        """The registered or curated environment; the newest version unless one is named.
 
-        `name:3` names a version too. Raises ConfigurationError listing what there is.
+        `name:3` names a version too, and `name@label` a label. Raises ConfigurationError saying
+        what there is.
         """
-        name, _, named_version = name.partition(":")
-        if named_version:
-            if not named_version.isdecimal():
-                raise ConfigurationError(
-                    f"environment {name}:{named_version}: a version is a whole number"
-                )
-            version = int(named_version)
-        curated = find_curated(name)
-        if curated is not None:
-            return curated
-        found = self.history.find_environment(name, version)
+        reference = EnvironmentReference.parse(name, version, label)
+        found = self._find_environment(reference)
         if found is None:
-            known = ", ".join(sorted(self.history.list_environments())) or "none"
-            wanted = name if version is None else f"{name}:{version}"
-            raise ConfigurationError(
-                f"there is no environment {wanted!r}; registered ones: {known}"
-            )
-        number, content = found
-        environment = Environment.model_validate(content)
-        environment.version = str(number)
-        return environment
+            raise ConfigurationError(self._describe_unknown(reference))
+        return found
+
+    def list_environments(self) -> dict[str, Environment]:
+        """Every registered environment in its newest version, and the curated ones, by name."""
+        registered = {
+            name: _read(name, number, content)
+            for name, (number, content) in self.history.read_environments().items()
+        }
+        curated = {name: self.get_environment(name) for name in CURATED_NAMES}
+        return dict(sorted({**registered, **curated}.items()))
 
     def register_environment(self, environment: Environment) -> Environment:
-        """Keep an environment under its name; unchanged content gives the version it has."""
-        if find_curated(environment.name) is not None:
-            raise ConfigurationError(
-                f"{environment.name!r} is a curated environment; clone it under another name"
-            )
-        content = environment.model_dump(mode="json", exclude={"version"})
-        number = self.history.register_environment(environment.name, content)
-        return self.get_environment(environment.name, number)
+        """Keep an environment under its name; returns a copy of it that has its version.
+
+        Content that is unchanged gives the version it has. Credentials are not kept; the copy
+        still has them.
+        """
+        _check_not_reserved(environment.name)
+        content = _content(environment)
+        number = self._find_unchanged(environment.name, content)
+        if number is None:
+            number = self.history.register_environment(environment.name, content)
+        registered = environment.model_copy(deep=True)
+        registered.version = str(number)
+        return registered
+
+    def label_environment(
+        self, name: str, version: int | str, labels: Sequence[str] | str
+    ) -> None:
+        """Let each label mean this version from now on, and no other version of that name.
+
+        Repeating it changes nothing. Raises ConfigurationError where there is no such version.
+        """
+        reference = EnvironmentReference.parse(name, version)
+        _check_not_reserved(reference.name)
+        if reference.version is None:
+            raise ConfigurationError(f"environment {name!r}: say which version is to be labelled")
+        checked = [
+            check_new_label(label) for label in ([labels] if isinstance(labels, str) else labels)
+        ]
+        for label in checked:
+            if not self.history.label_environment(reference.name, reference.version, label):
+                raise ConfigurationError(self._describe_unknown(reference))
+
+    def add_wheel(self, path: Path) -> str:
+        """Keep a file by its content, as often as it is added; returns its SHA-256."""
+        digest, _ = self.artifacts.blobs.put_file(path)
+        return digest
+
+    def _find_environment(self, reference: EnvironmentReference) -> Environment | None:
+        label = None if reference.label == LATEST else reference.label
+        if reference.name in CURATED_NAMES:
+            return None if label else find_curated(reference.name, reference.version)
+        found = self.history.find_environment(reference.name, reference.version, label)
+        return None if found is None else _read(reference.name, *found)
+
+    def _find_unchanged(self, name: str, content: Mapping[str, Any]) -> int | None:
+        """The newest version if it says the same, perhaps in fewer words of an older package."""
+        found = self.history.find_environment(name)
+        if found is None:
+            return None
+        try:
+            is_same = _content(_read(name, *found)) == content
+        except ConfigurationError:
+            return None
+        return found[0] if is_same else None
+
+    def _describe_unknown(self, reference: EnvironmentReference) -> str:
+        versions = self.history.list_environment_versions(reference.name)
+        if curated := find_curated(reference.name):
+            versions = {int(curated.version or 1): []}
+        if not versions:
+            names = {*CURATED_NAMES, *self.history.list_environments()}
+            return f"there is no environment {str(reference)!r}{_describe_names(reference, names)}"
+        is_label = reference.label is not None
+        wanted = f"label {reference.label!r}" if is_label else f"version {reference.version}"
+        labels = [
+            f"{label!r} (version {number})"
+            for number, given in versions.items()
+            for label in given
+        ]
+        return (
+            f"environment {reference.name!r} has no {wanted}; its newest version is "
+            f"{max(versions)}, and its labels are: {', '.join(labels) or 'none'}"
+        )
+
+
+def _read(name: str, number: int, content: Mapping[str, Any]) -> Environment:
+    try:
+        environment = Environment.model_validate(content)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"environment '{name}:{number}' cannot be used as it was registered; register it "
+            f"again:\n{error}"
+        ) from None
+    environment.version = str(number)
+    return environment
+
+
+def _content(environment: Environment) -> dict[str, Any]:
+    return environment.model_dump(mode="json", exclude={"version"})
+
+
+def _check_not_reserved(name: str) -> None:
+    if name.startswith(_RESERVED_PREFIXES):
+        raise ConfigurationError(
+            f"environment {name!r}: names that begin with {' or '.join(_RESERVED_PREFIXES)} "
+            "belong to curated environments; clone it under another name"
+        )
+
+
+def _describe_names(reference: EnvironmentReference, names: Collection[str]) -> str:
+    by_lowered = {name.lower(): name for name in sorted(names)}
+    close = [by_lowered[each] for each in get_close_matches(reference.name.lower(), by_lowered)]
+    if ours := suggest_curated(reference.name):
+        close.insert(0, ours)
+    ordered = list(dict.fromkeys([*close, *sorted(names)]))
+    more = len(ordered) - _SHOWN_NAMES
+    return (
+        (f"; did you mean {close[0]!r}?" if close else ".")
+        + f" There are: {', '.join(ordered[:_SHOWN_NAMES])}"
+        + (f" and {more} more" if more > 0 else "")
+    )

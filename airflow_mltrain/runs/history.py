@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
+from airflow_mltrain.runs import registered_environment, resolution
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.record import MetricRecord
 from airflow_mltrain.runs.schema import (
-    environments,
     log_positions,
     metrics,
     runs,
@@ -146,12 +145,7 @@ class RunHistory:
         return replace(run, **merged)
 
     def add_metrics(
-        self,
-        run_id: str,
-        points: Sequence[MetricRecord],
-        *,
-        position: int,
-        next_position: int,
+        self, run_id: str, points: Sequence[MetricRecord], *, position: int, next_position: int
     ) -> bool:
         """Keep what the job's metrics file says between two positions, in bytes, exactly once.
 
@@ -211,37 +205,62 @@ class RunHistory:
                 move_on = update(log_positions).where(*_is_position(run_id, reader))
                 connection.execute(move_on.values(position=position))
 
+    def keep_resolved(self, run_id: str, resolved: Mapping[str, Any]) -> RunRecord:
+        """Keep what a run's environment was resolved to, and return the run as it stands after.
+
+        Of a recipe's resolutions for one platform the first stays, and so does the first
+        environment of a run, also once the run has ended; repeating this changes nothing.
+        """
+        with self._database.writing() as connection:
+            run = self._get(connection, run_id, is_locked=True)
+            resolution.keep(connection, resolved)
+            if run.environment_key is not None:
+                return run
+            facts = {"environment_key": resolved["key"]}
+            connection.execute(update(runs).where(runs.c.run_id == run_id).values(facts))
+        return replace(run, **facts)
+
+    def find_locks(self, recipe_id: str) -> dict[str, dict[str, list[str]]]:
+        """What a recipe was resolved to, by platform: exact `packages` and `conda` packages."""
+        with self._database.reading() as connection:
+            return resolution.find_locks(connection, recipe_id)
+
+    def find_resolved(self, key: str) -> dict[str, Any] | None:
+        """What the environment with this key is made of: `python`, `packages`, `platform`, ..."""
+        with self._database.reading() as connection:
+            return resolution.find(connection, key)
+
     def register_environment(self, name: str, content: Mapping[str, Any]) -> int:
         """The version of an environment with this content: a new one unless the latest has it."""
         with self._database.writing() as connection:
-            while True:
-                latest = _find_environment(connection, name, None)
-                if latest is not None and _canonical(latest[1]) == _canonical(content):
-                    return latest[0]
-                version = latest[0] + 1 if latest else 1
-                row = {"name": name, "version": version, "content": dict(content)}
-                try:
-                    with connection.begin_nested():
-                        connection.execute(insert(environments).values(row))
-                except IntegrityError:
-                    continue  # another caller took this version
-                return version
+            return registered_environment.register(connection, name, content)
 
     def find_environment(
-        self,
-        name: str,
-        version: int | None = None,
+        self, name: str, version: int | None = None, label: str | None = None
     ) -> tuple[int, dict[str, Any]] | None:
-        """An environment's version and content; its latest where no version is asked for."""
+        """An environment's version and content; its latest where neither is asked for."""
         with self._database.reading() as connection:
-            return _find_environment(connection, name, version)
+            return registered_environment.find(connection, name, version, label)
+
+    def label_environment(self, name: str, version: int, label: str) -> bool:
+        """Let a label mean this version, and no other; False where there is no such version."""
+        with self._database.writing() as connection:
+            return registered_environment.put_label(connection, name, version, label)
 
     def list_environments(self) -> dict[str, int]:
         """The latest version of every environment, by name."""
-        name = environments.c.name
-        statement = select(name, func.max(environments.c.version)).group_by(name).order_by(name)
         with self._database.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(statement)}
+            return registered_environment.list_latest(connection)
+
+    def read_environments(self) -> dict[str, tuple[int, dict[str, Any]]]:
+        """The latest version of every environment with its content, by name."""
+        with self._database.reading() as connection:
+            return registered_environment.read_latest(connection)
+
+    def list_environment_versions(self, name: str) -> dict[int, list[str]]:
+        """Every version of an environment, the oldest first, with its labels."""
+        with self._database.reading() as connection:
+            return registered_environment.list_versions(connection, name)
 
     def _get(self, connection: Connection, run_id: str, *, is_locked: bool = False) -> RunRecord:
         statement = select(runs).where(runs.c.run_id == run_id)
@@ -276,20 +295,3 @@ def _is(key: SubmissionKey) -> list[ColumnElement[bool]]:
 
 def _is_position(run_id: str, reader: str) -> list[ColumnElement[bool]]:
     return [log_positions.c.run_id == run_id, log_positions.c.reader == reader]
-
-
-def _find_environment(
-    connection: Connection,
-    name: str,
-    version: int | None,
-) -> tuple[int, dict[str, Any]] | None:
-    statement = select(environments.c.version, environments.c.content)
-    statement = statement.where(environments.c.name == name)
-    if version is not None:
-        statement = statement.where(environments.c.version == version)
-    row = connection.execute(statement.order_by(environments.c.version.desc()).limit(1)).first()
-    return None if row is None else (row[0], row[1])
-
-
-def _canonical(content: Mapping[str, Any]) -> str:
-    return json.dumps(dict(content), sort_keys=True)

@@ -40,6 +40,7 @@ class RunRecord:
     exit_code: int | None = None
     error: str | None = None  # why it failed, for a person
     metrics_position: int = 0  # bytes of the job's metrics file that the history holds
+    environment_key: str | None = None  # of the environment that was built for it
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
 

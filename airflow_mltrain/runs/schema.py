@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -28,7 +29,7 @@ from airflow_mltrain.runs.status import RunStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import RowMapping
 
-SCHEMA_VERSION = "0001"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0002"  # the newest revision in migrations/versions
 VERSION_TABLE = "mltrain_schema_version"
 
 _SUBMISSION = ("dag_id", "dag_run_id", "task_id", "map_index")
@@ -116,6 +117,7 @@ runs = Table(
     Column("exit_code", Integer),
     Column("error", PlainText),
     Column("metrics_position", BigInteger, nullable=False),
+    Column("environment_key", PlainText),
     Column("tags", JsonText, nullable=False),
     Column("properties", JsonText, nullable=False),
     UniqueConstraint(*_SUBMISSION, "generation", name="mltrain_run_submission"),
@@ -151,6 +153,39 @@ environments = Table(
     Column("name", PlainText, primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("content", JsonText, nullable=False),
+)
+
+environment_labels = Table(
+    "mltrain_environment_label",
+    metadata,
+    Column("name", PlainText, primary_key=True),
+    Column("label", PlainText, primary_key=True),
+    Column("version", Integer, nullable=False),
+    ForeignKeyConstraint(
+        ["name", "version"],
+        ["mltrain_environment.name", "mltrain_environment.version"],
+        ondelete="CASCADE",
+    ),
+)
+
+resolved_environments = Table(
+    "mltrain_resolved_environment",
+    metadata,
+    Column("key", PlainText, primary_key=True),
+    Column("content", JsonText, nullable=False),
+)
+
+resolutions = Table(
+    "mltrain_resolution",
+    metadata,
+    Column("recipe_id", PlainText, primary_key=True),
+    Column("platform", PlainText, primary_key=True),
+    Column(
+        "key",
+        ForeignKey("mltrain_resolved_environment.key", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 

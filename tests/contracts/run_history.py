@@ -6,6 +6,7 @@ from tests.contracts.history_environment import EnvironmentContract
 from tests.contracts.history_log_position import LogPositionContract
 from tests.contracts.history_metrics import MetricsContract
 from tests.contracts.history_progress import ProgressContract
+from tests.contracts.history_resolution import ResolutionContract
 from tests.contracts.history_sharing import SharingContract
 from tests.contracts.history_submission import SubmissionContract
 
@@ -16,6 +17,7 @@ class RunHistoryContract(
     MetricsContract,
     LogPositionContract,
     EnvironmentContract,
+    ResolutionContract,
     SharingContract,
 ):
     """Run by a subclass with the fixture `history_url`, new and empty for each test."""
