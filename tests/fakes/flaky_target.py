@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from airflow_mltrain.targets.base import ComputeTarget, Job, JobState, Seen
+from airflow_mltrain.targets.base import BuiltEnvironment, ComputeTarget, Job, JobState, Seen
 
 
 class FlakyTarget:
@@ -48,3 +48,11 @@ class FlakyTarget:
     def _fail(self) -> None:
         if self._faults:
             raise self._faults.pop(0)
+
+    def list_environments(self) -> list[BuiltEnvironment]:
+        return self._target.list_environments()
+
+    def collect_environments(
+        self, max_bytes: int | None, *, is_dry_run: bool = False
+    ) -> list[BuiltEnvironment]:
+        return self._target.collect_environments(max_bytes, is_dry_run=is_dry_run)

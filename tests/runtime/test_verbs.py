@@ -27,11 +27,12 @@ sys.path.insert(0, sys.argv[1])
 from job_agent import verbs
 root, spec = sys.argv[2], json.loads(sys.argv[3])
 verbs.start(root, spec, {"PATH": "/usr/bin:/bin"})
-run_id, seen, log = spec["run_id"], {"status": "NotStarted", "log": 0, "metrics": 0}, b""
+run_id, log = spec["run_id"], b""
+seen = {"status": "NotStarted", "log": 0, "metrics": 0, "environment_key": None}
 while True:
     state = verbs.observe(root, {run_id: seen}, 5)[run_id]
     log += state["log"]
-    seen = {"status": state["status"], "log": len(log), "metrics": 0}
+    seen = {"status": state["status"], "log": len(log), "metrics": 0, "environment_key": None}
     if state["status"] in ("Completed", "Failed", "Canceled") and len(log) == state["log_bytes"]:
         break
 print(state["status"], state["reason"], log.decode())
@@ -61,6 +62,7 @@ def spec(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "cancel_grace_seconds": 0.1,
         "max_concurrent_runs": 1,
         "training_modules": str(_RUNTIME / "training"),
+        "environment": None,
     }
     wait_for(lambda: not pids_carrying(run_id))
 
@@ -98,7 +100,7 @@ def test_a_start_that_failed_may_be_repeated(tmp_path: Path, spec: dict[str, Any
 
     verbs.start(root, spec, {"PATH": os.environ["PATH"]})
 
-    seen = {spec["run_id"]: {"status": "Running", "log": 0, "metrics": 0}}
+    seen = {spec["run_id"]: {"status": "Running", "log": 0, "metrics": 0, "environment_key": None}}
     wait_for(lambda: verbs.observe(root, seen, 1)[spec["run_id"]]["status"] == "Completed")
 
 

@@ -94,11 +94,17 @@ def follow(
     deadline = time.monotonic() + seconds
     whole = JobState(RunStatus.NOT_STARTED)
     while time.monotonic() < deadline:
-        seen = Seen(whole.status, len(whole.log), len(whole.metrics))
+        key = whole.environment["key"] if whole.environment else None
+        seen = Seen(whole.status, len(whole.log), len(whole.metrics), key)
         found = target.observe({run_id: seen}, _EXCHANGE_SECONDS).get(run_id)
         if found is None:
             continue
-        whole = replace(found, log=whole.log + found.log, metrics=whole.metrics + found.metrics)
+        whole = replace(
+            found,
+            log=whole.log + found.log,
+            metrics=whole.metrics + found.metrics,
+            environment=found.environment or whole.environment,
+        )
         if until(whole):
             return whole
     message = f"in {seconds} seconds the job came no further than {whole!r:.3000}"

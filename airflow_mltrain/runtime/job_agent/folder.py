@@ -11,6 +11,9 @@ from typing import Any, Dict, Optional
 TERMINAL = ("Completed", "Failed", "Canceled")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _RESERVE_BYTES = 16 * 1024
+_ENVIRONMENT_BYTES = 64 * 1024 * 1024
+_RESOLVED_TEXTS = ("key", "recipe_id", "platform", "python")
+_FAULT_BYTES = 16 * 1024
 
 
 class JobFolder:
@@ -27,6 +30,7 @@ class JobFolder:
         self.path = os.path.join(root, "runs", run_id)
         self.blobs = os.path.join(root, "blobs")
         self.slots = os.path.join(root, "slots")
+        self.environments = os.path.join(root, "envs")
         self.code = os.path.join(self.path, "code")
         self.outputs = os.path.join(self.code, "outputs")
         self.watched_logs = os.path.join(self.code, "logs")
@@ -37,6 +41,9 @@ class JobFolder:
         self.cancel_mark = os.path.join(self.path, "cancel")
         self.burial_lock = os.path.join(self.path, "lock")
         self.supervisor_log = os.path.join(self.path, "supervisor.log")
+        self.environment = os.path.join(self.path, "environment.json")
+        self.preparation_fault = os.path.join(self.path, "preparation-fault")
+        self.credentials = os.path.join(self.path, "credentials")
         self._reserve = os.path.join(self.path, "state.reserve")
 
     def create(self) -> None:
@@ -52,6 +59,33 @@ class JobFolder:
         with open(self.spec, "rb") as file:
             spec = json.load(file)
         return dict(spec)
+
+    def write_credentials(self, credentials: Dict[str, Any]) -> None:
+        """Leave the secrets of the package indexes for the builder, who removes them."""
+        draft = _draft(self.credentials)
+        try:
+            _write_file(draft, json.dumps(credentials).encode(), os.O_CREAT | os.O_EXCL)
+            os.replace(draft, self.credentials)
+        finally:
+            _remove(draft)
+
+    def write_environment(self, resolved: Dict[str, Any]) -> None:
+        """Note what the job runs in, once and for all."""
+        write_new(self.environment, json.dumps(resolved).encode())
+
+    def read_environment(self) -> Optional[Dict[str, Any]]:
+        """What the job runs in; None where nothing was built, or a script has spoilt the note."""
+        try:
+            resolved = dict(json.loads(read_from(self.environment, 0, _ENVIRONMENT_BYTES)))
+        except (OSError, ValueError, TypeError):
+            return None
+        has_texts = all(isinstance(resolved.get(name), str) for name in _RESOLVED_TEXTS)
+        has_lists = all(isinstance(resolved.get(name), list) for name in ("packages", "conda"))
+        return resolved if has_texts and has_lists else None
+
+    def read_preparation_fault(self) -> Optional[str]:
+        """Why the environment could not be built, in the builder's words, if it left any."""
+        return read_from(self.preparation_fault, 0, _FAULT_BYTES).decode(errors="replace") or None
 
     def claim(self, state: Dict[str, Any]) -> bool:
         """Become the job's only supervisor, for good; False if it has or had one."""

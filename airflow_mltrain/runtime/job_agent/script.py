@@ -2,11 +2,17 @@
 
 import os
 import subprocess
-from typing import Any, Dict, List, Tuple
+import sys
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import process
 from .folder import JobFolder
 
+_BOOT_BUILDER = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from job_agent.builder import main; main(sys.argv[2:])"
+)
+_FOREIGN_PACKAGES = ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells report them
 
 
@@ -18,15 +24,29 @@ class SpawnError(Exception):
         self.exit_code = exit_code
 
 
-def spawn(folder: JobFolder, spec: Dict[str, Any]) -> int:
-    """Begin the script and return its pid; the caller reaps it, and it dies with the caller."""
-    variables, own_pid = _variables(folder, spec), os.getpid()
-    argv = _program(spec["argv"], variables)
+def spawn(folder: JobFolder, spec: Dict[str, Any], environment: Optional[str] = None) -> int:
+    """Begin the script and return its pid; the caller reaps it, and it dies with the caller.
+
+    `environment` is the folder of a virtual environment, whose programs come first.
+    """
+    variables = _variables(folder, spec, environment)
+    return _spawn(folder, _program(spec["argv"], variables), folder.code, variables)
+
+
+def spawn_builder(folder: JobFolder) -> int:
+    """Begin to build the job's environment, as `spawn` begins its script."""
+    runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT_BUILDER, runtime, folder.root]
+    return _spawn(folder, [*argv, folder.run_id], folder.path, dict(os.environ))
+
+
+def _spawn(folder: JobFolder, argv: List[str], cwd: str, variables: Dict[str, str]) -> int:
+    own_pid = os.getpid()
     try:
         with open(folder.log, "ab") as log:
             script = subprocess.Popen(
                 argv,
-                cwd=folder.code,
+                cwd=cwd,
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -40,10 +60,20 @@ def spawn(folder: JobFolder, spec: Dict[str, Any]) -> int:
     return script.pid
 
 
-def _variables(folder: JobFolder, spec: Dict[str, Any]) -> Dict[str, str]:
+def _variables(
+    folder: JobFolder, spec: Dict[str, Any], environment: Optional[str]
+) -> Dict[str, str]:
     variables = dict(os.environ)
     variables.setdefault("PYTHONUNBUFFERED", "1")  # the log is read while it grows
+    if environment is not None:
+        for foreign in _FOREIGN_PACKAGES:
+            variables.pop(foreign, None)
+        variables["PYTHONNOUSERSITE"] = "1"
+        variables["VIRTUAL_ENV"] = environment
     variables.update(spec["environment_variables"])
+    if environment is not None:
+        programs = [os.path.join(environment, "bin"), variables.get("PATH", os.defpath)]
+        variables["PATH"] = os.pathsep.join(programs)
     variables[process.RUN_ID_VARIABLE] = folder.run_id
     variables["MLTRAIN_METRICS"] = folder.metrics
     paths = [spec["training_modules"], variables.get("PYTHONPATH")]

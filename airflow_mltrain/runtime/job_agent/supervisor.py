@@ -2,22 +2,26 @@
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import process, slot
 from .burial import bury_if_dead
 from .checkout import check_out
+from .children import Children
 from .folder import JobFolder, read_from, size_of
-from .script import SpawnError, spawn
+from .script import SpawnError, spawn, spawn_builder
+
+if TYPE_CHECKING:
+    from .environment_cache import Lease
 
 _LEFTOVER_GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 _BURIAL_LOOKS, _BURIAL_LOOK_SECONDS = 100, 0.1
 _REASON_CHARACTERS = 4000
+_BUILD_ROUNDS = 3
 
 
 class _Stop(Exception):  # noqa: N818  # a decision, not an error
@@ -38,20 +42,9 @@ class Supervisor:
         self._spec: Dict[str, Any] = {}
         self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
         self._script: Optional[int] = None
-        self._wait_status: Optional[int] = None
-        self._is_terminated = False
-        self._wakeup, wakeup_end = os.pipe()
-        for descriptor in (self._wakeup, wakeup_end):
-            os.set_blocking(descriptor, False)
-        signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
-        for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
-            if signal.getsignal(number) == signal.SIG_IGN:
-                signal.signal(number, signal.SIG_DFL)  # what the starter ignored, scripts would
-        # Handlers and not SIG_IGN, which the script would inherit.
-        for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
-        signal.signal(signal.SIGTERM, self._remember_termination)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        self._lease: "Optional[Lease]" = None
+        self._is_building = False
+        self._children = Children()
 
     def claim(self) -> bool:
         """Become this job's supervisor; False if it has or had one."""
@@ -62,6 +55,7 @@ class Supervisor:
         try:
             self._spec = self._folder.read_spec()
             self._prepare()
+            self._lease = self._prepare_environment()
             held_slot = self._wait_for_slot()  # noqa: F841  # freed by the end of this process
             wait_status = self._run_script()
             self._record("Finalizing")
@@ -71,6 +65,7 @@ class Supervisor:
             if stop.status == "Canceled":
                 self._record("CancelRequested")
             self._end_processes(float(self._spec["cancel_grace_seconds"]))
+            self._remove_half_built()
             self._record_end(stop.status, stop.reason)
         except Exception:  # noqa: BLE001  # whatever it is, the job has to end
             import traceback  # noqa: PLC0415  # dear at start-up, and hardly ever needed
@@ -90,6 +85,53 @@ class Supervisor:
         except (OSError, ValueError) as error:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
 
+    def _prepare_environment(self) -> "Optional[Lease]":
+        """Take a lease on the environment the job asks for, after building it if need be."""
+        request = self._spec["environment"]
+        if request is None:
+            return None
+        from .environment_cache import EnvironmentCache  # noqa: PLC0415  # many jobs need none
+        from .interpreter import InterpreterNotFoundError  # noqa: PLC0415
+
+        limit = request["prepare_timeout_seconds"]
+        deadline = None if limit is None else time.monotonic() + limit
+        reason = "its preparation took longer than prepare_timeout_seconds = {}".format(limit)
+        for _ in range(_BUILD_ROUNDS):
+            try:
+                lease = EnvironmentCache(self._folder.environments).find(request)
+            except InterpreterNotFoundError as error:
+                raise _Stop("Failed", "preparation failed: {}".format(error)) from None
+            if lease is not None:
+                self._folder.write_environment(lease.resolved)
+                self._state["environment_key"] = lease.resolved["key"]
+                return lease
+            self._build_environment(deadline, reason)
+        raise _Stop("Failed", "its environment was removed whenever it had been built")
+
+    def _build_environment(self, deadline: Optional[float], reason: str) -> None:
+        self._state["oom_kills_before"] = process.out_of_memory_kills()
+        self._check_stop()
+        self._is_building = True
+        try:
+            builder = spawn_builder(self._folder)
+        except SpawnError as error:
+            raise _Stop("Failed", "preparation failed: {}".format(error)) from None
+        wait_status = self._await(builder, deadline, reason)
+        if wait_status != 0:
+            _, outcome = self._outcome(wait_status)
+            why = self._folder.read_preparation_fault() or "its builder: {}".format(outcome)
+            raise _Stop("Failed", "preparation failed: {}".format(why))
+        self._is_building = False
+
+    def _remove_half_built(self) -> None:
+        if self._is_building:
+            from .environment_cache import EnvironmentCache  # noqa: PLC0415
+
+            try:
+                EnvironmentCache(self._folder.environments).collect(max_bytes=None)
+            except OSError as error:  # whoever builds next removes it
+                _complain("what was half built is still there: {}".format(error))
+
     def _wait_for_slot(self) -> Optional[slot.Slot]:
         self._check_stop()
         count = self._spec["max_concurrent_runs"]
@@ -97,7 +139,7 @@ class Supervisor:
             return None
         self._record("Queued")
         held = slot.acquire(
-            self._folder.slots, count, self._turn, self._is_stop_asked, self._sleep
+            self._folder.slots, count, self._turn, self._is_stop_asked, self._children.sleep
         )
         if held is not None:
             self._clear(held)
@@ -112,14 +154,15 @@ class Supervisor:
             for _ in range(_BURIAL_LOOKS):
                 if self._is_stop_asked() or bury_if_dead(folder):
                     break
-                self._sleep(_BURIAL_LOOK_SECONDS)
+                self._children.sleep(_BURIAL_LOOK_SECONDS)
         held.occupy(self._folder.run_id)
 
     def _run_script(self) -> int:
         self._state["oom_kills_before"] = process.out_of_memory_kills()
         self._check_stop()
+        environment = None if self._lease is None else self._lease.tree
         try:
-            self._script = spawn(self._folder, self._spec)
+            self._script = spawn(self._folder, self._spec, environment)
         except SpawnError as error:
             self._state["exit_code"] = error.exit_code
             raise _Stop("Failed", str(error)) from None
@@ -127,17 +170,23 @@ class Supervisor:
         deadline = None if limit is None else time.monotonic() + limit
         self._state["started_at"] = time.time()
         self._record("Running")
+        reason = "it ran longer than max_run_duration_seconds = {}".format(limit)
+        return self._await(self._script, deadline, reason)
+
+    def _await(self, child: int, deadline: Optional[float], reason: str) -> int:
+        """The child's wait status; it has to stop for `reason` if it is not over in time."""
+        self._children.watch(child)
         while True:
-            self._reap()
-            if self._wait_status is not None:
-                return self._wait_status
+            self._children.reap()
+            wait_status = self._children.wait_status(child)
+            if wait_status is not None:
+                return wait_status
             self._check_stop()
             self._restore_state()
             remaining = _LOOK_SECONDS if deadline is None else deadline - time.monotonic()
             if remaining <= 0:
-                reason = "it ran longer than max_run_duration_seconds = {}".format(limit)
                 raise _Stop("Failed", reason)
-            self._sleep(min(remaining, _LOOK_SECONDS))
+            self._children.sleep(min(remaining, _LOOK_SECONDS))
 
     def _outcome(self, wait_status: int) -> Tuple[str, Optional[str]]:
         if os.WIFSIGNALED(wait_status):
@@ -160,23 +209,25 @@ class Supervisor:
         self._end_processes(_LEFTOVER_GRACE_SECONDS)
 
     def _end_processes(self, grace_seconds: float) -> None:
-        if self._reap():  # as the reaper of its orphans it is childless only when all are gone
-            process.stop_all(self._job_processes, grace_seconds, self._sleep)
+        if (
+            self._children.reap()
+        ):  # as the reaper of its orphans it is childless only when all are gone
+            process.stop_all(self._job_processes, grace_seconds, self._children.sleep)
 
     def _job_processes(self) -> List[process.Process]:
-        if not self._reap():
+        if not self._children.reap():
             return []
         return process.processes_of(self._folder.run_id, ancestor=os.getpid())
 
     def _check_stop(self) -> None:
         if self._folder.is_marked_canceled():
             raise _Stop("Canceled", None)
-        if self._is_terminated:
+        if self._children.is_terminated:
             reason = "the job's supervisor was told to stop (SIGTERM): was the host shut down?"
             raise _Stop("Failed", reason)
 
     def _is_stop_asked(self) -> bool:
-        return self._is_terminated or self._folder.is_marked_canceled()
+        return self._children.is_terminated or self._folder.is_marked_canceled()
 
     def _restore_state(self) -> None:
         if not os.path.exists(self._folder.state):  # the script may have removed the whole folder
@@ -190,6 +241,12 @@ class Supervisor:
             _complain("status {} was not recorded: {}".format(status, error))
 
     def _record_end(self, status: str, reason: Optional[str]) -> None:
+        wait_status = self._children.wait_status(self._script or 0)
+        if wait_status is not None:
+            is_signal = os.WIFSIGNALED(wait_status)
+            self._state["exit_code"] = (
+                128 + os.WTERMSIG(wait_status) if is_signal else os.WEXITSTATUS(wait_status)
+            )
         self._state.update(
             status=status,
             reason=reason and reason[:_REASON_CHARACTERS],
@@ -197,6 +254,8 @@ class Supervisor:
             log_bytes=size_of(self._folder.log),
             metrics_bytes=size_of(self._folder.metrics),
         )
+        if self._lease is not None:
+            self._lease.close()  # whoever sees the end may remove the environment
         while not self._is_end_written():
             time.sleep(_LOOK_SECONDS)
 
@@ -217,31 +276,6 @@ class Supervisor:
                 log.write(start + "[mltrain] {}\n".format(words).encode())
         except OSError as error:
             _complain("{} ({})".format(words, error))
-
-    def _reap(self) -> bool:
-        """Take note of ended children; whether any child is left."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == 0:
-                return True
-            if pid == self._script:
-                self._wait_status = status
-                is_signal = os.WIFSIGNALED(status)
-                self._state["exit_code"] = (
-                    128 + os.WTERMSIG(status) if is_signal else os.WEXITSTATUS(status)
-                )
-
-    def _sleep(self, seconds: float) -> None:
-        """Sleep, until a signal arrives."""
-        if select.select([self._wakeup], [], [], seconds)[0]:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._wakeup, 4096)
-
-    def _remember_termination(self, _signal_number: int, _frame: object) -> None:
-        self._is_terminated = True
 
 
 def _complain(words: str) -> None:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 import uuid
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 from . import process
 from .burial import bury_if_dead, last_words
+from .environment_cache import EnvironmentCache
 from .folder import TERMINAL, JobFolder, read_from, size_of, write_new
+from .removal import make_removable
 
 _CHUNK_BYTES = 1024 * 1024
 _EXCHANGE_BYTES = 8 * 1024 * 1024
@@ -36,11 +38,13 @@ def start(
     spec: Dict[str, Any],
     variables: Dict[str, str],
     interpreter: str = sys.executable,
+    credentials: Optional[Dict[str, Any]] = None,
 ) -> None:
     """Start a job in the background; nothing if that run id was started before.
 
-    `variables` are the environment its processes begin with. Returns once a supervisor has claimed
-    the job, and raises StartError with the reason if none did.
+    `variables` are the environment its processes begin with, `credentials` what the package
+    indexes of its environment ask for: host -> [login, password]. Returns once a supervisor has
+    claimed the job, and raises StartError with the reason if none did.
     """
     folder = JobFolder(root, spec["run_id"])
     if folder.read_state() is not None:
@@ -49,6 +53,8 @@ def start(
     try:
         folder.create()
         folder.write_spec(spec)
+        if credentials:
+            folder.write_credentials(credentials)
         _launch(folder, variables, interpreter)
     except OSError as error:
         why = str(error)
@@ -70,7 +76,8 @@ def observe(
 ) -> Dict[str, Dict[str, Any]]:
     """The states of many jobs, with their log and metrics past the given positions.
 
-    `seen` maps a run id to {"status", "log", "metrics"}: what the caller knows already. Returns as
+    `seen` maps a run id to {"status", "log", "metrics", "environment_key"}: what the caller knows
+    already. Returns as
     soon as one of them has news, at the latest after `wait_seconds`. A run id that was never
     started here is missing from the answer. At most a mebibyte of each log comes at once.
     """
@@ -115,13 +122,29 @@ def discard(root: str, run_id: str) -> None:
         raise NotEndedError("job {} has not ended; cancel it first".format(run_id))
     if not os.path.isdir(folder.path):
         return
-    _make_removable(folder.path)
+    make_removable(folder.path)
     for entry in list(os.scandir(folder.path)):
         if entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path)
         elif entry.path != folder.state:
             os.unlink(entry.path)
     shutil.rmtree(folder.path)  # the claim goes last: until then nobody can start the job again
+
+
+def list_environments(root: str) -> List[Dict[str, Any]]:
+    """The environments that are ready on this machine, last used first."""
+    return EnvironmentCache(_environments(root)).list()
+
+
+def collect_environments(
+    root: str, max_bytes: Optional[int], *, is_dry_run: bool
+) -> List[Dict[str, Any]]:
+    """Remove unused environments, least recently used first, until the rest has `max_bytes`."""
+    return EnvironmentCache(_environments(root)).collect(max_bytes, is_dry_run=is_dry_run)
+
+
+def _environments(root: str) -> str:
+    return os.path.join(root, "envs")
 
 
 def _launch(folder: JobFolder, variables: Dict[str, str], interpreter: str) -> None:
@@ -157,15 +180,6 @@ def _try_to_bury(folder: JobFolder) -> None:
         print("job {} is dead, not recorded yet: {}".format(folder.run_id, error), file=sys.stderr)
 
 
-def _make_removable(path: str) -> None:
-    """Let the owner empty folders that a script has protected."""
-    for parent, folders, _ in os.walk(path):
-        for name in folders:
-            folder = os.path.join(parent, name)
-            if not os.path.islink(folder) and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                os.chmod(folder, 0o700)
-
-
 def _has_news(folder: JobFolder, state: Optional[Dict[str, Any]], known: Dict[str, Any]) -> bool:
     if state is None:
         return False
@@ -194,6 +208,11 @@ def _answer(
         metrics = read_from(folder.metrics, known["metrics"], limit)
         budget -= len(log) + len(metrics)
         answer[run_id] = dict(found[run_id], log=log, metrics=metrics)
+        key = found[run_id].get("environment_key")
+        if key != known["environment_key"]:
+            resolved = folder.read_environment()
+            is_its_own = resolved is not None and resolved["key"] == key
+            answer[run_id]["environment"] = resolved if is_its_own else None
     return answer
 
 
