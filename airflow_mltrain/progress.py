@@ -46,19 +46,19 @@ def follow(
     record = workspace.history.get(run_id)
     if not record.status.is_terminal:
         target = workspace.get_target(record.target)
-        seen = Seen(record.status, log_position, record.metrics_position)
+        seen = seen_of(record, log_position)
         while True:
             state = target.observe({run_id: seen}, wait_seconds).get(run_id)
             record = take_in(workspace, record, target, state)
             if state is None:
                 if record.status.is_terminal:
                     break
-                seen = Seen(record.status, log_position, record.metrics_position)
+                seen = seen_of(record, log_position)
                 time.sleep(wait_seconds)  # recorded, not started yet
                 yield Progress(record, b"", log_position)
                 continue
             log_position += len(state.log)
-            before, seen = seen, Seen(state.status, log_position, record.metrics_position)
+            before, seen = seen, replace(seen_of(record, log_position), status=state.status)
             if seen == before and state.metrics:
                 time.sleep(_PARTIAL_LINE_SECONDS)  # half a line is news that nobody can use yet
             if state.status.is_terminal and has_all(seen, state):
@@ -108,12 +108,20 @@ def take_in(
         target.cancel(record.run_id)  # whoever asked for it may not have got through
     if state.metrics:
         record = _take_in_metrics(workspace, record, state)
+    if state.environment is not None and record.environment_key is None:
+        history.keep_resolved(record.run_id, state.environment)
+        record = replace(record, environment_key=state.environment["key"])
     status = RunStatus.FINALIZING if state.status.is_terminal else state.status
     if status is not record.status or not record.is_started:
         record = history.advance(
             record.run_id, status, is_started=True, started_at=state.started_at
         )
     return record
+
+
+def seen_of(record: RunRecord, log_position: int) -> Seen:
+    """What the run history knows of a run, for an observer who has read so much of its log."""
+    return Seen(record.status, log_position, record.metrics_position, record.environment_key)
 
 
 def has_all(seen: Seen, state: JobState) -> bool:

@@ -14,7 +14,12 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": "ML Training", "tags": ["software"]},
         ],
-        "operators": [_modules("airflow_mltrain.operators.submit_training_run")],
+        "operators": [
+            _modules(
+                "airflow_mltrain.operators.submit_training_run",
+                "airflow_mltrain.operators.build_environment",
+            )
+        ],
         "sensors": [_modules("airflow_mltrain.sensors.training_run")],
         "triggers": [_modules("airflow_mltrain.triggers.training_run")],
         "hooks": [
@@ -101,6 +106,12 @@ _OPTIONS = {
     ),
     "snapshot_max_megabytes": _option(
         "The largest source directory that is accepted, in megabytes.", "300", "integer"
+    ),
+    "environments_max_gigabytes": _option(
+        "How much built environments may take on a compute target, in gigabytes. The least "
+        "recently used go first, never one that a run is using; 0 for no limit.",
+        "50",
+        "float",
     ),
     "cancel_grace_seconds": _option(
         "How long a canceled run has between SIGTERM and SIGKILL, in seconds.", "30", "float"

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_mltrain import progress, submission
+from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.script_run import ScriptRunConfig
+from airflow_mltrain.environments.pin import pin_environment
 from airflow_mltrain.errors import (
     ArtifactError,
     ConfigurationError,
@@ -114,6 +117,19 @@ class Run:
             "tags": dict(record.tags),
             "runDefinition": record.config,
         }
+
+    def get_environment(self) -> Environment | None:
+        """What the run really used: its environment with the exact packages that were installed.
+
+        Submitted again, it builds the same. Until the run is prepared, and where nothing was
+        built, the environment as it was asked for; None where none was.
+        """
+        record = progress.refresh(self._workspace, self.id)
+        asked = ScriptRunConfig.model_validate(record.config).run_config.environment
+        if record.environment_key is None or not isinstance(asked, Environment):
+            return asked if isinstance(asked, Environment) else None
+        resolved = self._workspace.history.find_resolved(record.environment_key)
+        return asked if resolved is None else pin_environment(asked, resolved)
 
     def get_tags(self) -> dict[str, str]:
         """The run's tags, from its config and from its script."""

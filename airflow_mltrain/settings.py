@@ -21,6 +21,7 @@ class Settings:
     local_root: Path
     local_max_concurrent_runs: int | None = None
     snapshot_max_megabytes: int = 300
+    environments_max_bytes: int | None = None
     cancel_grace_seconds: float = 30.0
     defer_after_seconds: float = 10.0
     event_delay_seconds: float = 6.0
@@ -59,6 +60,7 @@ def read_settings() -> Settings:
         local_root=Path(text("local_root", home / "local")).expanduser(),
         local_max_concurrent_runs=int(number("local_max_concurrent_runs", 0)) or None,
         snapshot_max_megabytes=int(number("snapshot_max_megabytes", 300)),
+        environments_max_bytes=int(number("environments_max_gigabytes", 50) * 10**9) or None,
         cancel_grace_seconds=number("cancel_grace_seconds", 30),
         defer_after_seconds=number("defer_after_seconds", 10),
         event_delay_seconds=heartbeat_seconds + 1.0,

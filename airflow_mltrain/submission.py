@@ -7,8 +7,10 @@ hears of it, and starting is create-if-absent there. Whoever comes back adopts t
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +18,11 @@ from uuid import uuid4
 
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
-from airflow_mltrain.environments.plan import EnvironmentPlan, plan_environment
+from airflow_mltrain.environments.plan import (
+    EnvironmentPlan,
+    collect_credentials,
+    plan_environment,
+)
 from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.progress import PLACE_PROPERTY, await_end, require_place
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
@@ -24,7 +30,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.git import start_git_annotation
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
-from airflow_mltrain.targets.base import Job, Seen
+from airflow_mltrain.targets.base import EnvironmentRequest, Job, Seen
 from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -48,36 +54,52 @@ def submit(
     experiment: str,
     config: ScriptRunConfig,
     occasion: Occasion | None = None,
+    credentials: Mapping[str, tuple[str, str]] | None = None,
 ) -> RunRecord:
     """Start a run in the background, or adopt the one that this occasion started before.
+
+    `credentials`, by host, join those that the config's environment has for its package indexes;
+    the run history keeps neither.
 
     A run that failed or was canceled is not adopted: asking again is a new generation. Bad input
     is refused, with ConfigurationError or SnapshotError, before anything is recorded or started.
     With TargetUnreachableError the run is recorded, and submitting or waiting again starts it.
     """
     prior = workspace.history.find_latest(occasion.key) if occasion else None
+    asked = credentials_of(_environment(workspace, config))
+    credentials = {**asked, **(credentials or {})}
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
-        return start(workspace, prior)
+        return start(workspace, prior, credentials)
     if prior is not None and not prior.status.is_terminal:
         log.info("run %s belongs to an earlier occasion and is canceled", prior.run_id)
         cancel(workspace, prior.run_id)
         await_end(workspace, prior.run_id)
     generation = prior.generation + 1 if prior else 1
-    return start(workspace, _record(workspace, experiment, config, occasion, generation))
+    record = _record(workspace, experiment, config, occasion, generation)
+    return start(workspace, record, credentials)
 
 
-def start(workspace: Workspace, record: RunRecord) -> RunRecord:
-    """Hand a recorded run to its target; nothing if the target is known to have it."""
+def start(
+    workspace: Workspace,
+    record: RunRecord,
+    credentials: Mapping[str, tuple[str, str]] | None = None,
+) -> RunRecord:
+    """Hand a recorded run to its target; nothing if the target is known to have it.
+
+    Without `credentials` for its package indexes it gets those its environment refers to.
+    """
     if record.is_started or record.status.is_terminal:
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
     manifest = Manifest.decode(workspace.artifacts.blobs.read(record.snapshot_id))
     blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
-    missing = target.missing({record.snapshot_id, *blobs})
+    config = ScriptRunConfig.model_validate(record.config)
+    plan = _plan(workspace, config)
+    missing = target.missing({record.snapshot_id, *blobs, *plan.wheel_digests})
     target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
     try:
-        target.start(_job(workspace, record))
+        target.start(_job(workspace, record, config, plan, credentials))
     except JobStartError as error:
         workspace.history.advance(
             record.run_id, RunStatus.FAILED, error=str(error), ended_at=_now()
@@ -101,6 +123,16 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
         # The mark on the target keeps a submitter who is still at it from starting.
         return workspace.history.advance(run_id, RunStatus.CANCELED, ended_at=_now())
     return record
+
+
+def credentials_of(environment: Environment | str | None) -> dict[str, tuple[str, str]]:
+    """Login and password by host, for the package indexes of an environment that is at hand.
+
+    Raises ConfigurationError where it refers to a variable that this process does not have.
+    """
+    if not isinstance(environment, Environment):
+        return {}
+    return collect_credentials(environment, os.environ)
 
 
 def _is_adoptable(prior: RunRecord, occasion: Occasion) -> bool:
@@ -173,12 +205,17 @@ def _plan(workspace: Workspace, config: ScriptRunConfig) -> EnvironmentPlan:
     return plan_environment(environment, default_interpreter=sys.executable)
 
 
-def _job(workspace: Workspace, record: RunRecord) -> Job:
-    config = ScriptRunConfig.model_validate(record.config)
-    plan = _plan(workspace, config)
+def _job(
+    workspace: Workspace,
+    record: RunRecord,
+    config: ScriptRunConfig,
+    plan: EnvironmentPlan,
+    credentials: Mapping[str, tuple[str, str]] | None,
+) -> Job:
     return Job(
         run_id=record.run_id,
         snapshot_id=record.snapshot_id,
+        environment=_environment_request(workspace, config, plan, credentials),
         argv=tuple(config.argv(plan.interpreter)),
         environment_variables={
             **plan.environment_variables,
@@ -187,6 +224,32 @@ def _job(workspace: Workspace, record: RunRecord) -> Job:
         max_run_duration_seconds=config.run_config.max_run_duration_seconds,
         cancel_grace_seconds=workspace.settings.cancel_grace_seconds,
     )
+
+
+def _environment_request(
+    workspace: Workspace,
+    config: ScriptRunConfig,
+    plan: EnvironmentPlan,
+    credentials: Mapping[str, tuple[str, str]] | None,
+) -> EnvironmentRequest | None:
+    environment = _environment(workspace, config)
+    if environment is None or plan.recipe is None:
+        return None
+    if credentials is None:
+        credentials = credentials_of(environment)
+    return EnvironmentRequest(
+        name=_shown(environment),
+        recipe=plan.recipe,
+        recipe_id=plan.recipe_id,
+        locks=workspace.history.find_locks(plan.recipe_id),
+        prepare_timeout_seconds=config.run_config.prepare_timeout_seconds,
+        credentials=credentials,
+    )
+
+
+def _shown(environment: Environment) -> str:
+    version = environment.version
+    return environment.name if version is None else f"{environment.name}:{version}"
 
 
 def _now() -> datetime:

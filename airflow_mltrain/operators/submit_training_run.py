@@ -60,6 +60,8 @@ class SubmitTrainingRunOperator(BaseOperator):
         self.experiment = experiment
         # Jinja renders mappings; a model it would leave as it is, without a word.
         self.config = config.model_dump(mode="json") if hasattr(config, "model_dump") else config
+        # What was dumped has no credentials of package indexes; this has.
+        self._environment = getattr(getattr(config, "run_config", None), "environment", None)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self._is_told_to_stop = False
@@ -75,7 +77,13 @@ class SubmitTrainingRunOperator(BaseOperator):
             try:
                 config = ScriptRunConfig.model_validate(self.config)
                 occasion = following.occasion_of(context)
-                record = submission.submit(workspace, self.experiment, config, occasion)
+                record = submission.submit(
+                    workspace,
+                    self.experiment,
+                    config,
+                    occasion,
+                    submission.credentials_of(self._environment),
+                )
             except (ConfigurationError, SnapshotError) as error:
                 raise AirflowFailException(str(error)) from error  # a retry would find the same
             self.log.info("run %s on compute target %s", record.run_id, record.target)

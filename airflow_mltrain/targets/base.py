@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from airflow_mltrain.runs.status import RunStatus
 
@@ -21,6 +21,19 @@ class Job:
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     max_run_duration_seconds: float | None = None
     cancel_grace_seconds: float = 30.0
+    environment: EnvironmentRequest | None = None  # None: nothing has to be built
+
+
+@dataclass(frozen=True)
+class EnvironmentRequest:
+    """The environment a job needs, to be built on its target unless it is there."""
+
+    name: str
+    recipe: Mapping[str, Any]
+    recipe_id: str
+    locks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by platform
+    prepare_timeout_seconds: float | None = None
+    credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)  # by host
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,7 @@ class Seen:
     status: RunStatus = RunStatus.NOT_STARTED
     log: int = 0
     metrics: int = 0
+    environment_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,20 @@ class JobState:
     ended_at: datetime | None = None
     log_bytes: int | None = None  # final sizes; None while the job lives
     metrics_bytes: int | None = None
+    environment: Mapping[str, Any] | None = None  # what it runs in, for who has not seen its key
+
+
+@dataclass(frozen=True)
+class BuiltEnvironment:
+    """An environment that lies on a target, ready for every run that needs the same."""
+
+    key: str
+    name: str  # of the environment it was first built for
+    python: str
+    package_count: int
+    size_bytes: int
+    last_used_at: datetime
+    is_in_use: bool
 
 
 class ComputeTarget(Protocol):
@@ -100,3 +128,15 @@ class ComputeTarget(Protocol):
 
     def discard(self, run_id: str) -> None:
         """Remove every trace of an ended job; nothing if there is none."""
+
+    def list_environments(self) -> list[BuiltEnvironment]:
+        """The environments that are ready on the target, last used first."""
+
+    def collect_environments(
+        self, max_bytes: int | None, *, is_dry_run: bool = False
+    ) -> list[BuiltEnvironment]:
+        """Remove the least recently used environments until the rest fits; returns those.
+
+        Never one that a run is using. `None` is no limit: only what a killed build left behind is
+        removed. With `is_dry_run` nothing is.
+        """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from secrets import token_hex
@@ -14,7 +16,7 @@ from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachable
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.targets.base import Job, JobState, Seen
+from airflow_mltrain.targets.base import BuiltEnvironment, EnvironmentRequest, Job, JobState, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,10 +32,18 @@ class LocalTarget:
     a job which another one started.
     """
 
-    def __init__(self, name: str, root: Path, *, max_concurrent_runs: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        *,
+        max_concurrent_runs: int | None = None,
+        environments_max_bytes: int | None = None,
+    ) -> None:
         self.name = name
         self._root = root.absolute()
         self._max_concurrent_runs = max_concurrent_runs
+        self._environments_max_bytes = environments_max_bytes
 
     @property
     def place(self) -> str:
@@ -61,15 +71,17 @@ class LocalTarget:
             "cancel_grace_seconds": job.cancel_grace_seconds,
             "max_concurrent_runs": self._max_concurrent_runs,
             "training_modules": str(_TRAINING_MODULES),
+            "environment": self._environment_spec(job.environment),
         }
         variables = {
             name: value
             for name, value in os.environ.items()
             if not name.lstrip("_").startswith(_NOT_FOR_SCRIPTS)  # they hold Airflow's secrets
         }
+        credentials = dict(job.environment.credentials) if job.environment else None
         try:
             with self._reached():
-                verbs.start(str(self._root), spec, variables)
+                verbs.start(str(self._root), spec, variables, credentials=credentials)
         except verbs.StartError as error:
             raise JobStartError(
                 f"compute target {self.name!r} could not start run {job.run_id}: {error}"
@@ -77,8 +89,7 @@ class LocalTarget:
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
         known = {
-            run_id: {"status": str(one.status), "log": one.log, "metrics": one.metrics}
-            for run_id, one in seen.items()
+            run_id: {**asdict(one), "status": str(one.status)} for run_id, one in seen.items()
         }
         with self._reached():
             answer = verbs.observe(str(self._root), known, wait_seconds)
@@ -106,6 +117,24 @@ class LocalTarget:
     def _blob(self, digest: str) -> Path:
         return self._root / "blobs" / digest[:2] / digest
 
+    def list_environments(self) -> list[BuiltEnvironment]:
+        with self._reached():
+            return [_built(one) for one in verbs.list_environments(str(self._root))]
+
+    def collect_environments(
+        self, max_bytes: int | None, *, is_dry_run: bool = False
+    ) -> list[BuiltEnvironment]:
+        with self._reached():
+            found = verbs.collect_environments(str(self._root), max_bytes, is_dry_run=is_dry_run)
+        return [_built(one) for one in found if one["key"]]  # the rest is what dead builds left
+
+    def _environment_spec(self, request: EnvironmentRequest | None) -> dict[str, Any] | None:
+        if request is None:
+            return None
+        spec = {one.name: getattr(request, one.name) for one in fields(request)}
+        del spec["credentials"]  # job.json is kept
+        return {**spec, "max_cache_bytes": self._environments_max_bytes, "uv": _find_uv()}
+
     @contextmanager
     def _reached(self) -> Iterator[None]:
         try:
@@ -128,7 +157,26 @@ def _job_state(state: Mapping[str, Any]) -> JobState:
         ended_at=_instant(state.get("ended_at")),
         log_bytes=state.get("log_bytes"),
         metrics_bytes=state.get("metrics_bytes"),
+        environment=state.get("environment"),
     )
+
+
+def _built(found: Mapping[str, Any]) -> BuiltEnvironment:
+    return BuiltEnvironment(
+        key=found["key"],
+        name=found["name"],
+        python=found["python"],
+        package_count=found["packages"],
+        size_bytes=found["bytes"],
+        last_used_at=datetime.fromtimestamp(found["last_used_at"], timezone.utc),
+        is_in_use=found["is_in_use"],
+    )
+
+
+def _find_uv() -> str | None:
+    """The uv that came with this package; the job agent finds one that did not."""
+    installed = Path(sys.executable).with_name("uv")
+    return str(installed) if installed.exists() else None
 
 
 def _instant(seconds: float | None) -> datetime | None:

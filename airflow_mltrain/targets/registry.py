@@ -26,7 +26,10 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     """
     if name == LOCAL:
         return LocalTarget(
-            name, settings.local_root, max_concurrent_runs=settings.local_max_concurrent_runs
+            name,
+            settings.local_root,
+            max_concurrent_runs=settings.local_max_concurrent_runs,
+            environments_max_bytes=settings.environments_max_bytes,
         )
     # A connection is Airflow's to find, in its environment, its secrets backends or its database.
     from airflow.sdk import BaseHook  # noqa: PLC0415
@@ -61,4 +64,9 @@ def _from_connection(name: str, extra: Mapping[str, Any], settings: Settings) ->
     except ConfigurationError as error:
         raise ConfigurationError(f"connection {name!r}: {error}") from error
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
-    return LocalTarget(name, root, max_concurrent_runs=config.max_concurrent_runs)
+    return LocalTarget(
+        name,
+        root,
+        max_concurrent_runs=config.max_concurrent_runs,
+        environments_max_bytes=settings.environments_max_bytes,
+    )

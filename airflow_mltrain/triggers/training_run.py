@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,7 +84,6 @@ class TrainingRunTrigger(BaseTrigger):
 
     async def _follow(self, workspace: Workspace, *, is_shown: bool) -> str:
         from airflow_mltrain import progress  # noqa: PLC0415
-        from airflow_mltrain.targets.base import Seen  # noqa: PLC0415
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
         history = workspace.history
@@ -93,14 +93,14 @@ class TrainingRunTrigger(BaseTrigger):
             position = await asyncio.to_thread(history.log_position, self.run_id, self.reader)
         lines = LineReader(position)
         watcher = await watcher_of(workspace, self.target)
-        seen = Seen(record.status, position, record.metrics_position)
+        seen = progress.seen_of(record, position)
         while not record.status.is_terminal:
             state = await watcher.next_state(self.run_id, seen)
             record = await asyncio.to_thread(
                 progress.take_in, workspace, record, watcher.target, state
             )
             if state is None:
-                seen = Seen(record.status, lines.read_position, record.metrics_position)
+                seen = progress.seen_of(record, lines.read_position)
                 await asyncio.sleep(1.0)
                 continue
             if state.status.is_terminal:
@@ -110,10 +110,8 @@ class TrainingRunTrigger(BaseTrigger):
                 await asyncio.to_thread(
                     history.set_log_position, self.run_id, self.reader, lines.position
                 )
-            before, seen = (
-                seen,
-                Seen(state.status, lines.read_position, record.metrics_position),
-            )
+            before = seen
+            seen = replace(progress.seen_of(record, lines.read_position), status=state.status)
             # A triggerer passes on about a megabyte of log a second, for all its triggers; half a
             # line is news that nobody can use yet.
             pause = 0.1 if seen == before else len(state.log) / _LOG_BYTES_PER_SECOND

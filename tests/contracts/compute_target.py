@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.target_cancel import CancelContract
+from tests.contracts.target_environment import EnvironmentContract
 from tests.contracts.target_log import LogContract
 from tests.contracts.target_observe import ObserveContract
 from tests.contracts.target_output import OutputContract
@@ -10,7 +11,12 @@ from tests.contracts.target_start import StartContract
 
 
 class ComputeTargetContract(
-    StartContract, LogContract, ObserveContract, CancelContract, OutputContract
+    StartContract,
+    LogContract,
+    ObserveContract,
+    CancelContract,
+    OutputContract,
+    EnvironmentContract,
 ):
     """Run by a subclass with the fixtures `target` and `same_target`.
 
