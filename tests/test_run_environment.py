@@ -179,9 +179,7 @@ def test_a_failed_preparation_tells_the_resolvers_words_first(
     environment.python.packages = ["alpha", "beta==7.0"]
 
     # when / then
-    with pytest.raises(
-        RunFailedError, match=r"(?s)preparation failed: error: No solution.*beta==7\.0"
-    ):
+    with pytest.raises(RunFailedError, match=r"preparation failed: error: No solution"):
         train(Workspace(settings), project, environment)
 
 

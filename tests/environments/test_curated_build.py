@@ -45,7 +45,7 @@ mltrain.Run.get_context().log("score", 1 - loss.item())
 import lightgbm, mltrain, xgboost
 from sklearn.datasets import load_diabetes
 features, target = load_diabetes(return_X_y=True)
-models = [lightgbm.LGBMRegressor(n_estimators=20, verbose=-1), xgboost.XGBRegressor(n_estimators=20)]
+models = [lightgbm.LGBMRegressor(n_estimators=20, verbose=-1), xgboost.XGBRegressor()]
 scores = [model.fit(features, target).score(features, target) for model in models]
 mltrain.Run.get_context().log("score", min(scores))
 """,
@@ -54,9 +54,11 @@ import mltrain
 from pyspark.ml.feature import VectorAssembler
 from pyspark.ml.regression import LinearRegression
 from pyspark.sql import SparkSession
-spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+spark = builder.getOrCreate()
 rows = spark.createDataFrame([(float(x), 2.0 * x + 1) for x in range(20)], ["x", "label"])
-model = LinearRegression().fit(VectorAssembler(inputCols=["x"], outputCol="features").transform(rows))
+assembled = VectorAssembler(inputCols=["x"], outputCol="features").transform(rows)
+model = LinearRegression().fit(assembled)
 mltrain.Run.get_context().log("score", model.summary.r2)
 spark.stop()
 """,

@@ -156,69 +156,6 @@ def test_a_wheel_of_ones_own_brings_what_it_needs(
     assert done.lock["packages"][1] == f"our-own @ {url} --hash=sha256:{digest}"
 
 
-def test_pip_installs_what_uv_resolved(index: PackageIndex, machine: Machine) -> None:
-    # given
-    asked = recipe("alpha", index={"url": index.url})
-    by_uv = machine.install(asked, find_uv())
-
-    # when
-    by_pip = machine.install(asked, PIP, by_uv.lock)
-
-    # then
-    assert by_pip.lock == by_uv.lock
-    assert by_pip.packages == by_uv.packages == ["alpha==1.0", "beta==2.1"]
-
-
-@BOTH
-def test_a_lock_gives_the_same_after_newer_versions_came(
-    index: PackageIndex, machine: Machine, find_tools: FindTools
-) -> None:
-    # given
-    asked = recipe("alpha", index={"url": index.url})
-    first = machine.install(asked, find_tools())
-    index.add("beta", "2.2")
-
-    # when
-    again = machine.install(asked, find_tools(), first.lock)
-
-    # then
-    assert again.lock == first.lock
-    assert again.packages == ["alpha==1.0", "beta==2.1"]
-
-
-@BOTH
-def test_packages_without_a_hash_go_with_others_that_have_one(
-    index: PackageIndex, machine: Machine, find_tools: FindTools
-) -> None:
-    # given
-    asked = recipe("alpha", index={"url": index.url})
-    (alpha, beta) = machine.install(asked, find_tools()).lock["packages"]
-    lock = {"packages": [alpha.partition(" ")[0], beta], "conda": []}
-
-    # when
-    done = machine.install(asked, find_tools(), lock)
-
-    # then
-    assert done.packages == ["alpha==1.0", "beta==2.1"]
-
-
-@BOTH
-def test_a_list_with_hashes_is_its_own_lock(
-    index: PackageIndex, machine: Machine, find_tools: FindTools
-) -> None:
-    # given
-    digest = index.add("gamma", "1.0")
-    index.add("gamma", "1.1")
-    line = f"gamma==1.0 --hash=sha256:{digest}"
-
-    # when
-    done = machine.install(recipe(line, index={"url": index.url}), find_tools())
-
-    # then
-    assert done.lock == {"packages": [line], "conda": []}
-    assert done.packages == ["gamma==1.0"]
-
-
 @BOTH
 def test_programs_of_packages_run(
     index: PackageIndex, machine: Machine, find_tools: FindTools

@@ -1,4 +1,7 @@
-"""The conda packages of an environment, by what micromamba, mamba and conda have in common."""
+"""The conda packages of an environment, by what micromamba, mamba and conda have in common.
+
+Built to their documentation and tried with a stand-in only: `create` and `conda-meta/` are used.
+"""
 
 import json
 import os

@@ -169,7 +169,7 @@ def _url_of(origin: Dict[str, Any]) -> str:
 
 
 def _with_urls(lines: Iterable[str], asked: Iterable[str]) -> Iterable[str]:
-    """The same, where a pip before 20.1 has forgotten that a package came from a URL."""
+    """The same lines, where a pip before 20.1 forgot a URL and a later one put a hash into it."""
     direct = {}
     for line in asked:
         head, found, url = line.partition(" ;")[0].partition(" @ ")
@@ -178,7 +178,7 @@ def _with_urls(lines: Iterable[str], asked: Iterable[str]) -> Iterable[str]:
             direct[name] = "{} @ {}".format(name, url)
     for line in lines:
         name, found, _ = line.partition("==")
-        yield direct.get(name, line) if found else line
+        yield direct.get(name, line) if found else line.partition("#sha256=")[0]
 
 
 def _normalized(lines: Iterable[str]) -> Iterable[str]:

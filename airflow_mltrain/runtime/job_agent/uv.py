@@ -77,9 +77,7 @@ class Uv(NamedTuple):
             with open(os.path.join(self.work, name), "w"):
                 pass
         variables = install_variables(self.work)
-        variables.setdefault(
-            "UV_LINK_MODE", "copy"
-        )  # a job that edits its packages edits no other's
+        variables.setdefault("UV_LINK_MODE", "copy")  # whoever edits packages edits only those
         return variables
 
     def _places(self, recipe: Recipe) -> Tuple[List[str], Dict[str, str]]:
