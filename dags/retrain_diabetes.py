@@ -45,6 +45,7 @@ with DAG(
             script="train_diabetes.py",
             arguments=["--alpha", "{{ params.alpha }}"],
             compute_target="{{ params.compute_target }}",
+            environment="MLTrain-Scikit-Learn",
             tags={"dag_run": "{{ run_id }}"},
         ),
     )
