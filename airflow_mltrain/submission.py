@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -54,39 +54,39 @@ def submit(
     experiment: str,
     config: ScriptRunConfig,
     occasion: Occasion | None = None,
-    credentials: Mapping[str, tuple[str, str]] | None = None,
+    environment: Environment | str | None = None,
 ) -> RunRecord:
     """Start a run in the background, or adopt the one that this occasion started before.
 
-    `credentials`, by host, join those that the config's environment has for its package indexes;
-    the run history keeps neither.
+    `environment` is the one that a rendered or stored config was made of, where that is at hand:
+    it may know credentials of package indexes, which are in no dump and no history.
 
     A run that failed or was canceled is not adopted: asking again is a new generation. Bad input
     is refused, with ConfigurationError or SnapshotError, before anything is recorded or started.
     With TargetUnreachableError the run is recorded, and submitting or waiting again starts it.
     """
     prior = workspace.history.find_latest(occasion.key) if occasion else None
-    asked = credentials_of(_environment(workspace, config))
-    credentials = {**asked, **(credentials or {})}
+    asking = (config.run_config.environment, environment)
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
-        return start(workspace, prior, credentials)
+        return start(workspace, prior, asking)
     if prior is not None and not prior.status.is_terminal:
         log.info("run %s belongs to an earlier occasion and is canceled", prior.run_id)
         cancel(workspace, prior.run_id)
         await_end(workspace, prior.run_id)
     generation = prior.generation + 1 if prior else 1
     record = _record(workspace, experiment, config, occasion, generation)
-    return start(workspace, record, credentials)
+    return start(workspace, record, asking)
 
 
 def start(
     workspace: Workspace,
     record: RunRecord,
-    credentials: Mapping[str, tuple[str, str]] | None = None,
+    asking: Iterable[Environment | str | None] = (),
 ) -> RunRecord:
     """Hand a recorded run to its target; nothing if the target is known to have it.
 
-    Without `credentials` for its package indexes it gets those its environment refers to.
+    Credentials for its package indexes are those its environment refers to, and those that the
+    environments of whoever is `asking` were given.
     """
     if record.is_started or record.status.is_terminal:
         return record
@@ -95,11 +95,11 @@ def start(
     manifest = Manifest.decode(workspace.artifacts.blobs.read(record.snapshot_id))
     blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
     config = ScriptRunConfig.model_validate(record.config)
-    plan = _plan(workspace, config)
+    plan = _plan(config)
     missing = target.missing({record.snapshot_id, *blobs, *plan.wheel_digests})
     target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
     try:
-        target.start(_job(workspace, record, config, plan, credentials))
+        target.start(_job(workspace, record, config, plan, asking))
     except JobStartError as error:
         workspace.history.advance(
             record.run_id, RunStatus.FAILED, error=str(error), ended_at=_now()
@@ -125,16 +125,6 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
     return record
 
 
-def credentials_of(environment: Environment | str | None) -> dict[str, tuple[str, str]]:
-    """Login and password by host, for the package indexes of an environment that is at hand.
-
-    Raises ConfigurationError where it refers to a variable that this process does not have.
-    """
-    if not isinstance(environment, Environment):
-        return {}
-    return collect_credentials(environment, os.environ)
-
-
 def _is_adoptable(prior: RunRecord, occasion: Occasion) -> bool:
     if prior.occasion != occasion.token:
         return False
@@ -154,8 +144,9 @@ def _record(
             "starts with a letter or a digit"
         )
     config = config.model_copy(deep=True)
-    config.run_config.environment = _environment(workspace, config)
-    _plan(workspace, config)
+    if isinstance(config.run_config.environment, str):
+        config.run_config.environment = workspace.get_environment(config.run_config.environment)
+    _check_environment(workspace, config)
     config.check()
     if config.run_config.framework != "Python":
         raise ConfigurationError(
@@ -195,14 +186,31 @@ def _record(
     )
 
 
-def _environment(workspace: Workspace, config: ScriptRunConfig) -> Environment | None:
+def _check_environment(workspace: Workspace, config: ScriptRunConfig) -> None:
+    plan = _plan(config)
+    _credentials([config.run_config.environment])
+    if missing := workspace.artifacts.blobs.missing(plan.wheel_digests):
+        packages = config.run_config.environment.python.packages  # type: ignore[union-attr]
+        wheels = ", ".join(line for line in packages if any(digest in line for digest in missing))
+        raise ConfigurationError(
+            f"this workspace has no such private wheel: {wheels}; add it here with "
+            "Environment.add_private_pip_wheel"
+        )
+
+
+def _plan(config: ScriptRunConfig) -> EnvironmentPlan:
     environment = config.run_config.environment
-    return workspace.get_environment(environment) if isinstance(environment, str) else environment
-
-
-def _plan(workspace: Workspace, config: ScriptRunConfig) -> EnvironmentPlan:
-    environment = _environment(workspace, config)
+    if isinstance(environment, str):
+        raise TypeError(f"environment {environment!r} was not looked up")
     return plan_environment(environment, default_interpreter=sys.executable)
+
+
+def _credentials(environments: Iterable[Environment | str | None]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for environment in environments:
+        if isinstance(environment, Environment):
+            found.update(collect_credentials(environment, os.environ))
+    return found
 
 
 def _job(
@@ -210,12 +218,12 @@ def _job(
     record: RunRecord,
     config: ScriptRunConfig,
     plan: EnvironmentPlan,
-    credentials: Mapping[str, tuple[str, str]] | None,
+    asking: Iterable[Environment | str | None],
 ) -> Job:
     return Job(
         run_id=record.run_id,
         snapshot_id=record.snapshot_id,
-        environment=_environment_request(workspace, config, plan, credentials),
+        environment=_environment_request(workspace, config, plan, asking),
         argv=tuple(config.argv(plan.interpreter)),
         environment_variables={
             **plan.environment_variables,
@@ -230,20 +238,18 @@ def _environment_request(
     workspace: Workspace,
     config: ScriptRunConfig,
     plan: EnvironmentPlan,
-    credentials: Mapping[str, tuple[str, str]] | None,
+    asking: Iterable[Environment | str | None],
 ) -> EnvironmentRequest | None:
-    environment = _environment(workspace, config)
-    if environment is None or plan.recipe is None:
+    environment = config.run_config.environment
+    if not isinstance(environment, Environment) or plan.recipe is None:
         return None
-    if credentials is None:
-        credentials = credentials_of(environment)
     return EnvironmentRequest(
         name=_shown(environment),
         recipe=plan.recipe,
         recipe_id=plan.recipe_id,
         locks=workspace.history.find_locks(plan.recipe_id),
         prepare_timeout_seconds=config.run_config.prepare_timeout_seconds,
-        credentials=credentials,
+        credentials=_credentials([environment, *asking]),
     )
 
 

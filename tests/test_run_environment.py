@@ -8,10 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain import Environment, Experiment, Run, ScriptRunConfig, Workspace
-from airflow_mltrain.errors import ConfigurationError, RunFailedError
+from airflow_mltrain import (
+    Environment,
+    Experiment,
+    Run,
+    ScriptRunConfig,
+    Workspace,
+    progress,
+    submission,
+)
+from airflow_mltrain.environments.pin import pin_environment
+from airflow_mltrain.environments.plan import plan_environment
+from airflow_mltrain.errors import ConfigurationError, RunFailedError, TargetUnreachableError
+from airflow_mltrain.runs.record import SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
+from airflow_mltrain.submission import Occasion
 from tests.services.package_index import Package, PackageIndex, package_index, write_wheel
 
 
@@ -145,7 +157,8 @@ def test_a_registered_environment_is_named_in_a_config(
     # then
     used = run.get_environment()
     assert used is not None
-    assert used.version == "1"
+    assert used.version is None  # its content is another than that version's
+    assert used.name == "greek"
 
 
 def test_a_private_wheel_travels_with_the_run(
@@ -250,3 +263,89 @@ def test_a_token_alone_opens_an_index(settings: Settings, project: Path, tmp_pat
 
     # then
     assert run.get_status() is RunStatus.COMPLETED
+
+
+def test_what_a_run_had_from_conda_can_be_asked_for_again() -> None:
+    # given
+    asked = Environment("e", python={"conda_packages": ["numpy=1.26"], "packages": ["alpha"]})
+    base = "https://conda.example.org/forge/linux-64"
+    resolved = {
+        "python": "3.11.7",
+        "packages": ["alpha==1.0"],
+        "conda": [f"{base}/python-3.11.7-h0_0.conda#md5", f"{base}/numpy-1.26.4-py311_0.tar.bz2"],
+    }
+
+    # when
+    pinned = pin_environment(asked, resolved)
+
+    # then
+    recipe = plan_environment(pinned, default_interpreter="python").recipe
+    assert recipe is not None
+    assert recipe["conda"]["packages"] == ["numpy=1.26.4=py311_0", "python=3.11.7=h0_0"]
+    assert recipe["packages"] == ["alpha==1.0"]
+
+
+def test_a_private_wheel_of_another_workspace_is_refused_before_anything_is_recorded(
+    settings: Settings, project: Path
+) -> None:
+    # given
+    workspace = Workspace(settings)
+    wheel = f"gamma @ mltrain-wheel:{'0' * 64}/gamma-1.0-py3-none-any.whl"
+
+    # when / then
+    with pytest.raises(ConfigurationError, match="gamma @ mltrain-wheel"):
+        train(workspace, project, Environment("e", python={"packages": [wheel]}))
+    assert workspace.history.list_runs() == []
+
+
+def test_a_run_that_goes_on_is_adopted_by_who_lacks_its_credentials(
+    settings: Settings, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    workspace = Workspace(settings)
+    occasion = Occasion(SubmissionKey("dag", "run", "task"), "first/0")
+    monkeypatch.setenv("INDEX_TOKEN", "s3cr3t-t0ken")
+    with package_index(tmp_path / "closed", credentials=("trainer", "s3cr3t-t0ken")) as index:
+        index.add("alpha", "1.0")
+        environment = Environment("closed", python={"packages": ["alpha"]})
+        environment.python.index.url = index.url.replace("://", "://trainer:${INDEX_TOKEN}@")
+        config = ScriptRunConfig(project, "train.py", environment=environment)
+        first = submission.submit(workspace, "greek", config, occasion)
+        monkeypatch.delenv("INDEX_TOKEN")
+
+        # when
+        adopted = submission.submit(workspace, "greek", config, occasion)
+
+        # then
+        assert adopted.run_id == first.run_id
+        ended = progress.await_end(workspace, first.run_id, timeout_seconds=60)
+        assert ended.status is RunStatus.COMPLETED
+
+
+def test_a_run_that_its_submitter_could_not_start_gets_the_credentials_of_its_own_environment(
+    settings: Settings, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    workspace = Workspace(settings)
+    occasion = Occasion(SubmissionKey("dag", "run", "task"), "first/0")
+    monkeypatch.setenv("INDEX_TOKEN", "s3cr3t-t0ken")
+    with package_index(tmp_path / "closed", credentials=("trainer", "s3cr3t-t0ken")) as index:
+        index.add("alpha", "1.0")
+        environment = Environment("moved", python={"packages": ["alpha"]})
+        environment.python.index.url = index.url.replace("://", "://trainer:${INDEX_TOKEN}@")
+        environment.register(workspace)
+        config = ScriptRunConfig(project, "train.py", environment="moved")
+        obstacle = settings.local_root / "blobs"
+        obstacle.parent.mkdir()
+        obstacle.touch()  # the run is recorded, and its snapshot cannot arrive
+        with pytest.raises(TargetUnreachableError):
+            submission.submit(workspace, "greek", config, occasion)
+        obstacle.unlink()
+        Environment("moved").register(workspace)
+
+        # when
+        record = submission.submit(workspace, "greek", config, occasion)
+        ended = progress.await_end(workspace, record.run_id, timeout_seconds=60)
+
+    # then
+    assert ended.status is RunStatus.COMPLETED, ended.error

@@ -15,14 +15,17 @@ _HASH = " --hash="
 def pin_environment(environment: Environment, resolved: Mapping[str, Any]) -> Environment:
     """A copy that asks for the resolved packages, and for that version of Python, alone."""
     pinned = environment.model_copy(deep=True)
+    pinned.version = None  # its content is another than that version's
     python = pinned.python
-    python.version = ".".join(resolved["python"].split(".")[:2])
     python.constraints = []
     packages = list(resolved["packages"])
     if not all(_HASH in line for line in packages):
         packages = [line.partition(_HASH)[0] for line in packages]  # some come without, from git
     python.packages = packages
-    if resolved["conda"]:
+    if not resolved["conda"]:
+        python.version = ".".join(resolved["python"].split(".")[:2])
+    else:  # its python is one of them
+        python.version = None
         python.conda_packages = [_conda_package(url) for url in resolved["conda"]]
     return pinned
 

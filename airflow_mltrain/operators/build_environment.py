@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.secret_text import require_no_credentials
 from airflow_mltrain.environments.check import ENVIRONMENTS_EXPERIMENT, environment_check
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOperator
@@ -51,6 +52,7 @@ class BuildEnvironmentOperator(SubmitTrainingRunOperator):
         if isinstance(environment, Environment):
             self._environment = environment  # with its credentials, which the dump has not
             environment = environment.model_dump(mode="json")
+        require_no_credentials(environment)
         self.environment = environment
         self.compute_target = compute_target
         self.prepare_timeout_seconds = prepare_timeout_seconds

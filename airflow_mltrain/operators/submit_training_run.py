@@ -15,11 +15,14 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 
+from airflow_mltrain.config.secret_text import require_no_credentials
+from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError, RunCanceledError, SnapshotError
 from airflow_mltrain.links import TrainingRunLink
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.sdk import Context
 
     from airflow_mltrain.config.script_run import ScriptRunConfig
@@ -60,6 +63,8 @@ class SubmitTrainingRunOperator(BaseOperator):
         self.experiment = experiment
         # Jinja renders mappings; a model it would leave as it is, without a word.
         self.config = config.model_dump(mode="json") if hasattr(config, "model_dump") else config
+        for holder in (self.config, self.config.get("run_config")):
+            require_no_credentials(holder.get("environment") if holder else None)
         # What was dumped has no credentials of package indexes; this has.
         self._environment = getattr(getattr(config, "run_config", None), "environment", None)
         self.wait_for_completion = wait_for_completion
@@ -78,11 +83,7 @@ class SubmitTrainingRunOperator(BaseOperator):
                 config = ScriptRunConfig.model_validate(self.config)
                 occasion = following.occasion_of(context)
                 record = submission.submit(
-                    workspace,
-                    self.experiment,
-                    config,
-                    occasion,
-                    submission.credentials_of(self._environment),
+                    workspace, self.experiment, config, occasion, self._environment
                 )
             except (ConfigurationError, SnapshotError) as error:
                 raise AirflowFailException(str(error)) from error  # a retry would find the same
@@ -124,6 +125,18 @@ class SubmitTrainingRunOperator(BaseOperator):
             self.deferrable = False
             with self._canceling_on_timeout(context, workspace):
                 return self._wait(context, workspace, record)
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render templates alone: with native objects, Jinja would take "3.10" for 3.1."""
+        if isinstance(content, str) and not is_template(content):
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def on_kill(self) -> None:
         """Note that the task was told to stop.
