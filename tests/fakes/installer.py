@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_mltrain.runtime.job_agent.installer import InstallError, Tools
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
 
 PARTS = 5
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.runtime.job_agent.interpreter import (
+from airflow_mltrain.runtime.job_agent.environment.interpreter import (
     conda_platform,
     find_interpreter,
     platform_of,
 )
+from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from tests.fakes.installer import PlainInstaller
 from tests.services.environment_cache import (
     CacheBench,

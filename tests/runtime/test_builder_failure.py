@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import builder
-from airflow_mltrain.runtime.job_agent.builder import Builder
-from airflow_mltrain.runtime.job_agent.credential import CredentialError
+from airflow_mltrain.runtime.job_agent.environment import builder
+from airflow_mltrain.runtime.job_agent.environment.builder import Builder
+from airflow_mltrain.runtime.job_agent.environment.credential import CredentialError
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.runtime.job_agent.installer import InstallError
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError
 from tests.services.environment_cache import (
     CacheBench,
     environment_request,

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import builder, installer
+from airflow_mltrain.runtime.job_agent.environment import builder
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.runtime.job_agent.installer import Tools
+from airflow_mltrain.runtime.job_agent.installer import installation
+from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.environment_cache import (
     CacheBench,
     environment_request,
@@ -24,13 +25,13 @@ from tests.services.installation import PIP, find_uv, forget_configuration, reci
 from tests.services.package_index import Package, package_index, write_wheel
 from tests.services.requirement import require
 
-_RUNTIME = Path(builder.__file__).parents[1]
+_RUNTIME = Path(builder.__file__).parents[2]
 _OLDEST = Path.home() / ".pyenv" / "versions" / "3.8.18" / "bin" / "python"
 _SECRET = ("reader", "open-sesame")
 _BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from job_agent.builder import main; main(sys.argv[2:])"
+    "from job_agent.environment.builder import main; main(sys.argv[2:])"
 )
 
 
@@ -121,8 +122,8 @@ def test_a_wheel_of_ones_own_is_installed_with_what_it_needs_from_a_private_inde
 class _RealInstaller:
     """The installer that travels to targets, on a machine that has these tools alone."""
 
-    resolve = staticmethod(installer.resolve)
-    build = staticmethod(installer.build)
+    resolve = staticmethod(installation.resolve)
+    build = staticmethod(installation.build)
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

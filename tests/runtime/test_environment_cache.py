@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.interpreter import (
+from airflow_mltrain.runtime.job_agent.environment.interpreter import (
     InterpreterNotFoundError,
     find_interpreter,
     platform_of,

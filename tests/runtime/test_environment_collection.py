@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.environment_cache import EnvironmentCache
-from airflow_mltrain.runtime.job_agent.environment_tree import open_draft
+from airflow_mltrain.runtime.job_agent.environment.cache import EnvironmentCache
+from airflow_mltrain.runtime.job_agent.environment.tree import open_draft
 from tests.fakes.installer import PlainInstaller
 from tests.services.environment_cache import (
     CacheBench,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import installer
-from airflow_mltrain.runtime.job_agent.installer import Tools
+from airflow_mltrain.runtime.job_agent.installer import installation
+from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.installation import (
     PIP,
     Machine,
@@ -27,16 +27,16 @@ from tests.services.requirement import require
 
 BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
 FindTools = Callable[[], Tools]
-_RUNTIME = Path(installer.__file__).parents[1]
+_RUNTIME = Path(installation.__file__).parents[2]
 _OLDEST = Path.home() / ".pyenv" / "versions" / "3.8.18" / "bin" / "python"
 _INSTALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from job_agent import installer
+from job_agent.installer import installation
 recipe, uv, tree, work = json.loads(sys.argv[2])
-tools = installer.Tools(uv, None)
-lock = installer.resolve(recipe, sys.executable, work, tools)
-done = installer.build(tree, recipe, lock, sys.executable, work, tools)
+tools = installation.Tools(uv, None)
+lock = installation.resolve(recipe, sys.executable, work, tools)
+done = installation.build(tree, recipe, lock, sys.executable, work, tools)
 print(json.dumps(done["packages"]))
 """
 
@@ -266,7 +266,7 @@ def test_only_building_tells_without_uv(machine: Machine) -> None:
     asked = recipe("alpha", index={"url": "http://127.0.0.1:9/index/"})
 
     # when
-    lock = installer.resolve(asked, base_python(), str(machine.folder), PIP)
+    lock = installation.resolve(asked, base_python(), str(machine.folder), PIP)
 
     # then
     assert lock is None

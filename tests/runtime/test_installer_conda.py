@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import installer
-from airflow_mltrain.runtime.job_agent.installer import InstallError, Tools
+from airflow_mltrain.runtime.job_agent.installer import installation
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
 from tests.fakes import fake_micromamba
 from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
 from tests.services.package_index import PackageIndex, package_index
@@ -132,4 +132,4 @@ def test_a_machine_without_conda_says_what_to_do(index: PackageIndex, machine: M
     # when, then
     with pytest.raises(InstallError, match=r"python=3\.11\.7, numpy=1\.26: install micromamba"):
         machine.install(asked, PIP)
-    assert installer.resolve(asked, "", str(machine.folder), PIP) is None
+    assert installation.resolve(asked, "", str(machine.folder), PIP) is None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import installer
-from airflow_mltrain.runtime.job_agent.installer import InstallError, Tools
+from airflow_mltrain.runtime.job_agent.installer import installation
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
 from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
 from tests.services.package_index import PackageIndex, package_index
 
@@ -175,7 +175,9 @@ def test_a_python_without_pip_says_what_to_install(index: PackageIndex, machine:
 
     # when
     with pytest.raises(InstallError) as caught:
-        installer.build(f"{machine.folder}/tree", asked, None, str(python), str(machine.work), PIP)
+        installation.build(
+            f"{machine.folder}/tree", asked, None, str(python), str(machine.work), PIP
+        )
 
     # then
     assert str(caught.value).startswith("ensurepip is not available")
@@ -190,4 +192,4 @@ def test_a_python_that_is_gone_is_named(machine: Machine) -> None:
 
     # when, then
     with pytest.raises(InstallError, match="/gone/bin/python"):
-        installer.build(tree, recipe(), None, python, str(machine.work), PIP)
+        installation.build(tree, recipe(), None, python, str(machine.work), PIP)

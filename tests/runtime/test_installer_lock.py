@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import pip
-from airflow_mltrain.runtime.job_agent.installer import Tools
+from airflow_mltrain.runtime.job_agent.installer import pip
+from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.installation import (
     PIP,
     Machine,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.installer import InstallError, Tools
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
 from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
 from tests.services.package_index import PackageIndex, package_index
 

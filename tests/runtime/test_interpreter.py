@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import interpreter
-from airflow_mltrain.runtime.job_agent.interpreter import (
+from airflow_mltrain.runtime.job_agent.environment import interpreter
+from airflow_mltrain.runtime.job_agent.environment.interpreter import (
     Interpreter,
     InterpreterNotFoundError,
     ask_interpreter,
@@ -22,11 +22,11 @@ from airflow_mltrain.runtime.job_agent.interpreter import (
 )
 
 _OWN = f"{sys.version_info[0]}.{sys.version_info[1]}"
-_RUNTIME = Path(interpreter.__file__).parents[1]
+_RUNTIME = Path(interpreter.__file__).parents[2]
 _PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from job_agent.interpreter import find_interpreter
+from job_agent.environment.interpreter import find_interpreter
 print(json.dumps(find_interpreter(None, "")))
 """
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.installer import Tools
-from airflow_mltrain.runtime.job_agent.machine_index import places_for_uv, read_machine_index
+from airflow_mltrain.runtime.job_agent.installer.installation import Tools
+from airflow_mltrain.runtime.job_agent.installer.machine_index import (
+    places_for_uv,
+    read_machine_index,
+)
 from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
 from tests.services.package_index import PackageIndex, package_index
 

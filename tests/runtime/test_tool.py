@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent import tool
-from airflow_mltrain.runtime.job_agent.tool import InstallError, find_tools
+from airflow_mltrain.runtime.job_agent.installer import tool
+from airflow_mltrain.runtime.job_agent.installer.tool import InstallError, find_tools
 from tests.services.jobs import wait_for
 
-_RUNTIME = str(Path(tool.__file__).parents[1])
+_RUNTIME = str(Path(tool.__file__).parents[2])
 
 
 def make_program(path: Path, text: str) -> str:
@@ -139,7 +139,7 @@ def test_a_tool_dies_with_whom_it_works_for(tmp_path: Path) -> None:
     code = """
     import os, sys
     sys.path.insert(0, sys.argv[1])
-    from job_agent import tool
+    from job_agent.installer import tool
     script = "echo $$ > pid.new; mv pid.new pid; exec sleep 100"
     tool.run(["sh", "-c", script], sys.argv[2], dict(os.environ), "")
     """

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.runtime.job_agent import builder
-from airflow_mltrain.runtime.job_agent.builder import Builder, Installer
-from airflow_mltrain.runtime.job_agent.environment_cache import EnvironmentCache
+from airflow_mltrain.runtime.job_agent.environment import builder
+from airflow_mltrain.runtime.job_agent.environment.builder import Builder, Installer
+from airflow_mltrain.runtime.job_agent.environment.cache import EnvironmentCache
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from tests.fakes.installer import PlainInstaller, builds, is_whole
 from tests.services.installation import recipe

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.runtime.job_agent import installer
-from airflow_mltrain.runtime.job_agent.installer import Tools
+from airflow_mltrain.runtime.job_agent.installer import installation
+from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class Machine:
         self._trees += 1
         python = base_python()
         if lock is None:
-            lock = installer.resolve(recipe, python, str(work), tools)
-        done = installer.build(str(tree), recipe, lock, python, str(work), tools)
+            lock = installation.resolve(recipe, python, str(work), tools)
+        done = installation.build(str(tree), recipe, lock, python, str(work), tools)
         return Installation(tree, done)
 
 
@@ -83,7 +83,7 @@ def base_python() -> str:
 
 def find_uv() -> Tools:
     """The uv of this machine and no conda; the test ends where there is none."""
-    tools = installer.find_tools(None)
+    tools = installation.find_tools(None)
     if tools.uv is None:
         require("uv", "there is no uv on this machine")
     return tools._replace(conda=None)

@@ -10,7 +10,7 @@ from .folder import JobFolder
 
 _BOOT_BUILDER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from job_agent.builder import main; main(sys.argv[2:])"
+    "from job_agent.environment.builder import main; main(sys.argv[2:])"
 )
 _FOREIGN_PACKAGES = ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells report them

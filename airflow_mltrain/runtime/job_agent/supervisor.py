@@ -15,7 +15,7 @@ from .folder import JobFolder, read_from, size_of
 from .script import SpawnError, spawn, spawn_builder
 
 if TYPE_CHECKING:
-    from .environment_cache import Lease
+    from .environment.cache import Lease
 
 _LEFTOVER_GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
@@ -90,8 +90,8 @@ class Supervisor:
         request = self._spec["environment"]
         if request is None:
             return None
-        from .environment_cache import EnvironmentCache  # noqa: PLC0415  # many jobs need none
-        from .interpreter import InterpreterNotFoundError  # noqa: PLC0415
+        from .environment.cache import EnvironmentCache  # noqa: PLC0415  # many jobs need none
+        from .environment.interpreter import InterpreterNotFoundError  # noqa: PLC0415
 
         limit = request["prepare_timeout_seconds"]
         deadline = None if limit is None else time.monotonic() + limit
@@ -125,7 +125,7 @@ class Supervisor:
 
     def _remove_half_built(self) -> None:
         if self._is_building:
-            from .environment_cache import EnvironmentCache  # noqa: PLC0415
+            from .environment.cache import EnvironmentCache  # noqa: PLC0415
 
             try:
                 EnvironmentCache(self._folder.environments).collect(max_bytes=None)

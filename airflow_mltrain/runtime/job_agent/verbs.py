@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 from . import process
 from .burial import bury_if_dead, last_words
-from .environment_cache import EnvironmentCache
+from .environment.cache import EnvironmentCache
 from .folder import TERMINAL, JobFolder, read_from, size_of, write_new
 from .removal import make_removable
 

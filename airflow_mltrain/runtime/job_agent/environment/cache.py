@@ -5,11 +5,11 @@ import os
 import time
 from typing import Any, ContextManager, Dict, List, Optional
 
-from . import file_lock
-from .environment_collection import EnvironmentCollection
-from .environment_key import Foundation, find_foundation, key_of
-from .environment_marker import Marker, MarkerFolder, read_json, write_lasting
-from .environment_tree import Draft, make_lasting, measure, open_draft
+from .. import file_lock
+from .collection import EnvironmentCollection
+from .key import Foundation, find_foundation, key_of
+from .marker import Marker, MarkerFolder, read_json, write_lasting
+from .tree import Draft, make_lasting, measure, open_draft
 
 _PATIENCE_SECONDS, _LOOK_SECONDS = 1.0, 0.005
 
@@ -54,7 +54,7 @@ class EnvironmentCache:
         return lease
 
     def find_foundation(self, recipe: Dict[str, Any]) -> Foundation:
-        """What this machine builds the recipe on, as `environment_key.find_foundation` says."""
+        """What this machine builds the recipe on, as `key.find_foundation` says."""
         return find_foundation(recipe, os.path.join(self._folder, "interpreters.json"))
 
     def find_lock(self, request: Dict[str, Any], platform: str) -> Optional[Dict[str, Any]]:
@@ -74,7 +74,7 @@ class EnvironmentCache:
         return self._read_ready(key) is not None
 
     def open_draft(self) -> ContextManager[Draft]:
-        """Room for a new environment, as `environment_tree.open_draft` says."""
+        """Room for a new environment, as `tree.open_draft` says."""
         os.makedirs(self._locks, mode=0o700, exist_ok=True)
         return open_draft(self._trees)
 

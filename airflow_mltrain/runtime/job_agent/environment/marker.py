@@ -5,7 +5,7 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
-from .environment_tree import is_tree_id
+from .tree import is_tree_id
 
 _NAME = re.compile(r"([0-9a-f]{32})\.json")
 

@@ -19,15 +19,16 @@ from typing import (
     Protocol,
 )
 
-from . import file_lock, installer
+from .. import file_lock
+from ..folder import JobFolder, read_from, size_of
+from ..installer import installation
+from ..installer.tool import InstallError, Tools
+from .cache import EnvironmentCache
 from .credential import CredentialError, Credentials, take_credentials, write_netrc
-from .environment_cache import EnvironmentCache
-from .environment_key import Foundation, key_of
-from .environment_tree import Draft
-from .folder import JobFolder, read_from, size_of
-from .installer import InstallError, Tools
 from .interpreter import InterpreterNotFoundError, ask_interpreter
+from .key import Foundation, key_of
 from .private_wheel import materialise, refer
+from .tree import Draft
 
 _LOOK_SECONDS = 0.05
 _JUST_USED_SECONDS = 60.0  # built for a job that has yet to take hold of it
@@ -37,7 +38,7 @@ _EXPECTED = (InstallError, InterpreterNotFoundError, CredentialError, OSError)
 
 
 class Installer(Protocol):
-    """What finds out and installs packages: the module `installer`, which documents it."""
+    """What finds out and installs packages: the module `installation`, which documents it."""
 
     def find_tools(self, brought_uv: Optional[str]) -> Tools:
         """The programs there are for it."""
@@ -80,7 +81,7 @@ class Builder:
         cache: EnvironmentCache,
         request: Dict[str, Any],
         blobs: str,
-        own_installer: Installer = installer,
+        own_installer: Installer = installation,
     ) -> None:
         self._cache = cache
         self._request = request
@@ -211,7 +212,7 @@ def say(words: str) -> None:
         os.write(1, "[mltrain] {}\n".format(words).encode(errors="replace"))
 
 
-def main(argv: List[str], own_installer: Installer = installer) -> None:
+def main(argv: List[str], own_installer: Installer = installation) -> None:
     """Have the environment of one job ready; `argv`: root and run id. Prints to the job's log.
 
     Exits with 1 where it failed, and leaves the reason in the job's folder.

@@ -4,10 +4,10 @@ import os
 from typing import Dict, List, NamedTuple, Tuple
 
 from . import tool
-from .install_variables import install_variables
 from .machine_index import places_for_uv
 from .requirement_file import are_all_hashed, choice_lines, read_lock, write_requirements
 from .tool import Recipe
+from .variables import install_variables
 
 _LIKE_PIP = ["--index-strategy", "unsafe-best-match", "--no-sources"]
 

@@ -5,10 +5,10 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from . import file_lock
-from .environment_marker import MarkerFolder
-from .environment_tree import claim_dead, list_trees, measure, tidy_up
-from .removal import remove
+from .. import file_lock
+from ..removal import remove
+from .marker import MarkerFolder
+from .tree import claim_dead, list_trees, measure, tidy_up
 
 _NEVER_READY = {
     "key": None,

@@ -9,9 +9,9 @@ import re
 from typing import Any, Dict, List
 
 from . import tool
-from .install_variables import install_variables
 from .requirement_file import write_requirements
 from .tool import InstallError, Recipe
+from .variables import install_variables
 
 _SECRET_IN_URL = re.compile(r"(?<=://)[^/@]+@|/t/[^/]+(?=/)")
 

@@ -5,7 +5,6 @@ import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Tuple
 
 from . import tool
-from .install_variables import install_variables
 from .requirement_file import (
     are_all_hashed,
     choice_lines,
@@ -16,6 +15,7 @@ from .requirement_file import (
     write_requirements,
 )
 from .tool import Recipe
+from .variables import install_variables
 
 # Only pip itself is taken from where it lives: the environment must not see what lies beside it.
 _RUN_ELSEWHERE = """\

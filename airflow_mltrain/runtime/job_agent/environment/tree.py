@@ -5,8 +5,8 @@ import os
 import re
 from typing import Dict, Iterator, Tuple
 
-from . import file_lock
-from .removal import remove
+from .. import file_lock
+from ..removal import remove
 
 _NAME = re.compile(r"([0-9a-f]{16})(\.lock|\.work)?")
 _BLOCK_BYTES = 512

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import IO, Any, Dict, List, NamedTuple, Optional, Tuple
 
-from . import process
+from .. import process
 
 _OLDEST_UV = (0, 4, 23)  # the first that knows UV_DEFAULT_INDEX: others would ask the wrong index
 _VERSION_SECONDS = 30

@@ -1,0 +1,1 @@
+"""What installs packages on a machine: uv, pip and conda behind one module, `installation`."""
