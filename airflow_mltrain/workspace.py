@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from airflow_mltrain.artifacts import ArtifactStore
-from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.environment import Environment, look_again
 from airflow_mltrain.config.environment_reference import (
     LATEST,
     EnvironmentReference,
@@ -29,6 +30,8 @@ from airflow_mltrain.targets.registry import connect
 
 _RESERVED_PREFIXES: Final = (RESERVED_PREFIX, "AzureML")
 _SHOWN_NAMES: Final = 20
+
+log = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -74,28 +77,32 @@ class Workspace:
         return found
 
     def list_environments(self) -> dict[str, Environment]:
-        """Every registered environment in its newest version, and the curated ones, by name."""
-        registered = {
-            name: _read(name, number, content)
-            for name, (number, content) in self.history.read_environments().items()
-        }
-        curated = {name: self.get_environment(name) for name in CURATED_NAMES}
-        return dict(sorted({**registered, **curated}.items()))
+        """Every registered environment in its newest version, and the curated ones, by name.
+
+        One that cannot be read, of an older or a newer package, is logged and left out.
+        """
+        found = {name: self.get_environment(name) for name in CURATED_NAMES}
+        for name, (number, content) in self.history.read_environments().items():
+            try:
+                found[name] = _read(name, number, content)
+            except ConfigurationError as error:
+                log.warning("left out: %s", error)
+        return dict(sorted(found.items()))
 
     def register_environment(self, environment: Environment) -> Environment:
         """Keep an environment under its name; returns a copy of it that has its version.
 
         Content that is unchanged gives the version it has. Credentials are not kept; the copy
-        still has them.
+        still has them. Raises ConfigurationError where something in it was made wrong in place.
         """
+        environment = look_again(environment)
         _check_not_reserved(environment.name)
         content = _content(environment)
         number = self._find_unchanged(environment.name, content)
         if number is None:
             number = self.history.register_environment(environment.name, content)
-        registered = environment.model_copy(deep=True)
-        registered.version = str(number)
-        return registered
+        environment.version = str(number)
+        return environment
 
     def label_environment(
         self, name: str, version: int | str, labels: Sequence[str] | str
@@ -108,9 +115,9 @@ class Workspace:
         _check_not_reserved(reference.name)
         if reference.version is None:
             raise ConfigurationError(f"environment {name!r}: say which version is to be labelled")
-        checked = [
-            check_new_label(label) for label in ([labels] if isinstance(labels, str) else labels)
-        ]
+        if isinstance(labels, str) or not isinstance(labels, Iterable):
+            labels = [labels]
+        checked = [check_new_label(label) for label in labels]
         for label in checked:
             if not self.history.label_environment(reference.name, reference.version, label):
                 raise ConfigurationError(self._describe_unknown(reference))

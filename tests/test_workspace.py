@@ -166,6 +166,28 @@ class TestLookingUp:
         with pytest.raises(ConfigurationError, match=r"'odd:1' cannot be used.*\n.*cobol"):
             workspace.get_environment("odd")
 
+    @pytest.mark.parametrize(("name", "label"), [(5, None), (None, None), ("sklearn", 5)])
+    def test_what_is_no_text_is_refused(
+        self, workspace: Workspace, name: str, label: str | None
+    ) -> None:
+        # when / then
+        with pytest.raises(ConfigurationError, match="should be text"):
+            Environment.get(workspace, name, label=label)
+
+    def test_one_that_cannot_be_read_is_left_out_of_the_list_and_logged(
+        self, workspace: Workspace, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # given
+        workspace.register_environment(an_environment("churn"))
+        workspace.history.register_environment("odd", {"name": "odd", "cobol": {}})
+
+        # when
+        listed = workspace.list_environments()
+
+        # then
+        assert list(listed) == sorted([*CURATED_NAMES, "churn"])
+        assert "environment 'odd:1' cannot be used" in caplog.text
+
     def test_all_environments_are_listed_in_their_newest_version(
         self, workspace: Workspace
     ) -> None:
@@ -238,6 +260,32 @@ class TestRegistering:
             workspace.register_environment(an_environment(name))
         assert workspace.history.list_environments() == {}
 
+    def test_what_was_made_wrong_in_place_is_refused(self, workspace: Workspace) -> None:
+        # given
+        environment = an_environment()
+        environment.python.packages.append("numpy=1 !!")
+
+        # when / then
+        with pytest.raises(ConfigurationError, match=r"python\.packages\[1\]: 'numpy=1 !!'"):
+            workspace.register_environment(environment)
+        assert workspace.history.list_environments() == {}
+
+    def test_an_environment_with_credentials_equals_what_was_kept_of_it(
+        self, workspace: Workspace
+    ) -> None:
+        # given
+        environment = an_environment()
+        environment.python.index.extra_urls.append("https://me:s3cretword@packages.example.org/")
+
+        # when
+        registered = workspace.register_environment(environment)
+
+        # then
+        assert workspace.get_environment("sklearn") == registered
+        assert collect_credentials(registered, {}) == {
+            "packages.example.org": ("me", "s3cretword")
+        }
+
     def test_credentials_are_not_kept_and_the_environment_that_comes_back_has_them(
         self, workspace: Workspace, tmp_path: Path
     ) -> None:
@@ -279,6 +327,17 @@ class TestLabelling:
 
         # then
         assert workspace.get_environment("sklearn@production").version == "2"
+
+    @pytest.mark.parametrize("labels", [[1], 1, None])
+    def test_a_label_that_is_no_text_is_refused(
+        self, workspace: Workspace, labels: list[str]
+    ) -> None:
+        # given
+        register_three_versions(workspace)
+
+        # when / then
+        with pytest.raises(ConfigurationError, match="its label should be text"):
+            Environment.label(workspace, "sklearn", 1, labels)
 
     def test_a_version_that_does_not_exist_gets_no_label(self, workspace: Workspace) -> None:
         # given

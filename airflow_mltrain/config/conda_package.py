@@ -11,7 +11,7 @@ _PACKAGE = re.compile(
     r"(?P<rest>\s*[=<>!~].*|\s+[0-9*].*|\s*\[.*\])?"
 )
 _CHANNEL = re.compile(r"https?://[^\s@?#]+|[A-Za-z0-9][A-Za-z0-9_./-]*")
-_EXACT_VERSION = re.compile(r"\s*={1,2}\s*(?P<version>[0-9]+\.[0-9]+(\.[0-9]+)?)(\.\*)?")
+_EXACT_VERSION = re.compile(r"(\s*={1,2}\s*|\s+)(?P<version>[0-9]+\.[0-9]+(\.[0-9]+)?)(\.\*)?")
 
 
 def check_conda_package(text: str) -> str:
@@ -46,14 +46,19 @@ def find_name(text: str) -> str:
 
 
 def find_exact_version(text: str) -> str | None:
-    """The version 3.x or 3.x.y that `text` asks for exactly, from any channel; else None."""
+    """The version 3.x or 3.x.y that `text` asks for exactly, from whatever channel; else None."""
     match = _PACKAGE.fullmatch(text.strip())
-    if match is None or match["channel"]:
-        return None
-    exact = _EXACT_VERSION.fullmatch(match["rest"] or "")
+    exact = match and _EXACT_VERSION.fullmatch(match["rest"] or "")
     return exact["version"] if exact else None
 
 
 def is_any_version(text: str) -> bool:
-    """Whether `text` is a name and nothing else."""
-    return find_name(text) == text.strip().lower()
+    """Whether `text` is a name, perhaps in a channel, and nothing else."""
+    match = _PACKAGE.fullmatch(text.strip())
+    return match is not None and not match["rest"]
+
+
+def names_channel(text: str) -> bool:
+    """Whether `text` says which channel its package has to come from."""
+    match = _PACKAGE.fullmatch(text.strip())
+    return match is not None and bool(match["channel"])

@@ -15,10 +15,17 @@ from airflow_mltrain.config.conda_package import (
     find_exact_version,
     find_name,
     is_any_version,
+    names_channel,
 )
 from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.python_section import check_python_version
-from airflow_mltrain.config.requirements_file import Line, RequirementsFile, RequirementsReader
+from airflow_mltrain.config.requirements_file import (
+    TEMPLATE_IN_FILE,
+    Line,
+    RequirementsFile,
+    RequirementsReader,
+)
+from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
 
 _KEYS: Final = ("name", "channels", "dependencies", "prefix", "variables")
@@ -48,7 +55,7 @@ class _Reader:
         self._path = path
         self._found = CondaSpecification()
         self._pip = RequirementsReader(may_include=False)
-        self._open_python: yaml.ScalarNode | None = None  # asks for no exact version
+        self._python: yaml.Node | None = None
 
     def read(self) -> CondaSpecification:
         for key, node in self._list_pairs(_compose(self._path)):
@@ -71,18 +78,25 @@ class _Reader:
     def _finish(self) -> CondaSpecification:
         found = self._found
         found.pip = self._pip.finish()
-        node = self._open_python
-        if node is not None and found.conda_packages:
-            found.conda_packages.append(self._check(node, check_conda_package))
-        elif node is not None and not is_any_version(node.value):
-            raise self._refuse(
-                node,
-                f"{node.value!r} names no exact version of Python; write python=3.11 or "
-                "python=3.11.7",
-            )
+        if self._python is not None:
+            self._take_python(self._python)
         if not found.conda_packages:
             found.channels = []
         return found
+
+    def _take_python(self, node: yaml.Node) -> None:
+        found, text = self._found, self._text(node)
+        version = find_exact_version(text)
+        if version is not None and not (found.conda_packages and names_channel(text)):
+            found.python_version = self._check(node, lambda _: check_python_version(version))
+        elif found.conda_packages:
+            found.conda_packages.append(self._check(node, check_conda_package))
+        elif not is_any_version(text):
+            raise self._refuse(
+                node,
+                f"{describe(text)} names no exact version of Python; write python=3.11 or "
+                "python=3.11.7",
+            )
 
     def _read_dependencies(self, node: yaml.Node) -> None:
         for item in self._list_items(node):
@@ -102,15 +116,10 @@ class _Reader:
     def _read_dependency(self, node: yaml.Node) -> None:
         text = self._text(node)
         name = find_name(text)
-        version = find_exact_version(text)
-        if name == "python" and version is not None:
-            if self._found.python_version is not None or self._open_python is not None:
+        if name == "python":
+            if self._python is not None:
                 raise self._refuse(node, "python was asked for twice; leave one of them")
-            self._found.python_version = self._check(node, lambda _: check_python_version(version))
-        elif name == "python":
-            if self._found.python_version is not None or self._open_python is not None:
-                raise self._refuse(node, "python was asked for twice; leave one of them")
-            self._open_python = node
+            self._python = node
         elif name != "pip":  # every environment gets its packages without it
             self._found.conda_packages.append(self._check(node, check_conda_package))
 
@@ -140,6 +149,8 @@ class _Reader:
 
     def _check(self, node: yaml.Node, check: Callable[[str], str]) -> str:
         text = self._text(node)
+        if is_template(text):
+            raise self._refuse(node, TEMPLATE_IN_FILE)
         try:
             return check(text)
         except ValueError as error:
@@ -162,6 +173,8 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path}:{line}: this is not YAML: {error.problem}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: it is nested too deeply to be read") from None
     except yaml.YAMLError:
         raise ConfigurationError(f"{path}: this is not YAML, but has odd characters") from None
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from airflow_mltrain.config.environment_reference import check_environment_name
-from airflow_mltrain.config.model import ConfigModel, only_names_fields
+from airflow_mltrain.config.local_path import read_path
+from airflow_mltrain.config.model import ConfigModel, only_names_fields, validate_again
 from airflow_mltrain.config.python_section import PythonSection
 from airflow_mltrain.config.saved_file import read_saved, save
 from airflow_mltrain.config.text import (
@@ -98,7 +99,7 @@ class Environment(ConfigModel):
                 "once and installed as they are; leave it out",
                 stacklevel=2,
             )
-        found = read_requirements_file(Path(file_path))
+        found = read_requirements_file(read_path(file_path))
         return cls(
             name,
             python={
@@ -118,7 +119,7 @@ class Environment(ConfigModel):
             read_conda_specification,
         )
 
-        found = read_conda_specification(Path(file_path))
+        found = read_conda_specification(read_path(file_path))
         return cls(
             name,
             environment_variables=found.variables,
@@ -159,14 +160,14 @@ class Environment(ConfigModel):
             write_reference,
         )
 
-        path = Path(file_path)
+        path = read_path(file_path)
         name = find_wheel_name(path)
         return write_reference(name, workspace.add_wheel(path), path.name)
 
     @classmethod
     def load_from_directory(cls, path: str | PathLike[str]) -> "Self":
         """The environment that `save_to_directory` wrote there; raises ConfigurationError."""
-        return read_saved(cls, Path(path) / _FILE_NAME)
+        return read_saved(cls, read_path(path) / _FILE_NAME)
 
     def save_to_directory(self, path: str | PathLike[str], overwrite: bool = False) -> None:  # noqa: FBT001, FBT002 - Azure ML's signature
         """Write `environment.json` there, whole or not at all; without credentials.
@@ -174,7 +175,7 @@ class Environment(ConfigModel):
         The directory is made if need be. Raises ConfigurationError where the file exists, unless
         it may be overwritten.
         """
-        save(self, Path(path) / _FILE_NAME, overwrite=overwrite)
+        save(look_again(self), read_path(path) / _FILE_NAME, overwrite=overwrite)
 
     @classmethod
     def get(
@@ -212,6 +213,17 @@ class Environment(ConfigModel):
     def list(workspace: "EnvironmentRegistry") -> "dict[str, Environment]":
         """Every registered environment in its newest version, and the curated ones, by name."""
         return workspace.list_environments()
+
+
+def look_again(environment: Environment) -> Environment:
+    """A copy that was validated as a whole, for lists can be changed in place.
+
+    It has the credentials that `environment` keeps in memory. Raises ConfigurationError.
+    """
+    checked = validate_again(environment)
+    checked.python.take_credentials_over(environment.python)
+    checked.python.index.take_credentials_over(environment.python.index)
+    return checked
 
 
 class EnvironmentRegistry(Protocol):

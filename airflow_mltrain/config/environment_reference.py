@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from airflow_mltrain.config.fault import describe
 from airflow_mltrain.errors import ConfigurationError
 
 LATEST: Final = "latest"
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_LARGE_NUMBER = re.compile(r"[1-9][0-9]{9,}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class EnvironmentReference:
         cls, text: str, version: int | str | None = None, label: str | None = None
     ) -> EnvironmentReference:
         """Read `name`, `name:3` or `name@label`; a version or label may be given apart, too."""
+        if not isinstance(text, str):
+            raise ConfigurationError(f"environment {describe(text)}: its name should be text")
         try:
             name, written_version, written_label = _split(text)
             given_version = None if version is None else _read_version(str(version))
@@ -85,6 +89,8 @@ def check_label(label: str) -> str:
 
     `latest` passes: it can be asked for. Who sets labels refuses it with `check_new_label`.
     """
+    if not isinstance(label, str):
+        raise ValueError("its label should be text")  # noqa: TRY004 - as for every wrong label
     if not _NAME.fullmatch(label):
         raise ValueError(
             "its label should be 1 to 255 letters, digits, hyphens, underscores and dots"
@@ -114,6 +120,8 @@ def _split(text: str) -> tuple[str, int | None, str | None]:
 
 
 def _read_version(version: str) -> int:
+    if _LARGE_NUMBER.fullmatch(version):
+        raise ValueError("its version has more digits than any; versions count from 1")
     if not _VERSION.fullmatch(version):
         raise ValueError(
             "it should be a name, or a name and a version or label such as 'sklearn:3' or "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -34,7 +33,7 @@ def describe_faults(model: type[BaseModel], error: ValidationError) -> str:
 def describe(value: object) -> str:
     """A value as a message may show it: short, on one line, and without a URL's password."""
     if isinstance(value, str):
-        value = re.sub(r"\S+", _hide_user_part, value)
+        value = _hide_user_part(value)
         shown = value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}..."
         return repr(shown)
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
@@ -44,12 +43,13 @@ def describe(value: object) -> str:
     return _describe_type(value)
 
 
-def _hide_user_part(word: re.Match[str]) -> str:
-    head, _, rest = word[0].rpartition("@")
+def _hide_user_part(text: str) -> str:
+    """Without all that may belong to a password, which people write with spaces and '@' too."""
+    head, _, rest = text.rpartition("@")
     scheme, is_url, _ = head.partition("://")
     if is_url:
         return f"{scheme}://****@{rest}"
-    return f"****@{rest}" if ":" in head else word[0]
+    return f"****@{rest}" if ":" in head else text
 
 
 def _describe_fault(model: type[BaseModel], details: ErrorDetails) -> str:

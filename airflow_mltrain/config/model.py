@@ -13,6 +13,7 @@ from airflow_mltrain.errors import ConfigurationError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_Model = TypeVar("_Model", bound="ConfigModel")
 _Init = TypeVar("_Init", bound=Callable[..., None])
 
 
@@ -64,6 +65,14 @@ class ConfigModel(BaseModel):
                 super().__setattr__(name, value)
             except ValidationError as error:
                 raise _refusal(type(self), error) from None
+
+
+def validate_again(config: _Model) -> _Model:
+    """A copy that was validated as a whole, for lists and mappings can be changed in place.
+
+    It has no credentials that `config` keeps in memory. Raises ConfigurationError.
+    """
+    return type(config).model_validate(config.model_dump(warnings=False))
 
 
 def _refusal(model: type[BaseModel], error: ValidationError) -> ConfigurationError:

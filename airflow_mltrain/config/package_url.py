@@ -12,6 +12,7 @@ from pydantic import PrivateAttr, SerializerFunctionWrapHandler, model_serialize
 
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.text import is_template
+from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USER_PART = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#]*)@(?P<rest>\S*)")
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://\S*")
+_NO_SECRET = "x-oauth-basic"  # noqa: S105 - the password beside a token, in URLs for GitHub
 _NOT_IN_A_NETRC_FILE = re.compile(r"[\s\"'\\#\x00-\x1f\x7f]")
 
 
@@ -46,6 +48,11 @@ class Credentials:
             look_up(match) if (match := _REFERENCE.fullmatch(part)) else unquote(part)
             for part in user_part.partition(":")[::2]
         ]
+        if not parts[0]:
+            raise ValueError(
+                "it has no user name, which a netrc file cannot do without; write a token alone, "
+                "as in 'https://token@...', or give the user name that goes with it"
+            )
         if any(_NOT_IN_A_NETRC_FILE.search(part) for part in parts):
             raise ValueError(
                 "its user name or password has a space, quote, backslash or '#', which a netrc "
@@ -57,7 +64,8 @@ class Credentials:
 def check_url(url: str) -> str:
     """Give `url` back; raises ValueError unless it is one that pip takes, of http or https.
 
-    A `${NAME}` may stand for the whole user name or password, and nowhere else.
+    A `${NAME}` may stand for the whole user name or password, and nowhere else. No
+    literal password may follow one, for it alone would be taken out of what is stored.
     """
     if is_template(url):
         return url
@@ -69,6 +77,8 @@ def check_url(url: str) -> str:
         raise ValueError(
             "it should have '${NAME}' as its whole user name or password; write another '$' as %24"
         )
+    if match:
+        _check_not_mixed(match["user"])
     if "${" in rest:
         raise ValueError("it should have '${NAME}' only in place of user name and password")
     if not _is_web_url(rest):
@@ -95,10 +105,27 @@ class UrlHolder(ConfigModel):
     """A section with URLs, which keeps the credentials written in them apart, in memory only.
 
     They are in no dump, no `repr`, no JSON and no message; copies keep them. What was put into a
-    list in place is taken out when the section is printed or dumped.
+    list in place is taken out when the section is printed or dumped. Sections that differ in
+    nothing else are equal.
     """
 
     _user_parts: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+
+    __hash__ = None  # type: ignore[assignment] # as every model that can be changed
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UrlHolder):
+            return NotImplemented
+        for section in (self, other):
+            section._take_credentials_out()
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    if not TYPE_CHECKING:  # as in the base
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name in type(self).model_fields and isinstance(value, str):
+                self._forget_replaced(name, value)
 
     @model_validator(mode="after")
     def _keep_credentials_apart(self) -> Self:
@@ -120,12 +147,40 @@ class UrlHolder(ConfigModel):
         self._take_credentials_out()
         found: list[tuple[str, str]] = []
         for text in self._list_texts():
+            if is_template(text):
+                continue
             match = _USER_PART.search(text)
             if match and not match["scheme"].endswith("ssh://"):
                 found.append((f"{match['scheme']}{match['rest']}", match["user"]))
             for url in _URL.findall(text):
                 found += [(url, user_part) for user_part in self._user_parts.get(url, ())]
         return found
+
+    def take_credentials_over(self, other: UrlHolder) -> None:
+        """Have the credentials that `other` keeps for its URLs; raises ConfigurationError."""
+        other._take_credentials_out()
+        for url, user_parts in other._user_parts.items():
+            for user_part in user_parts:
+                try:
+                    _check_not_mixed(user_part)
+                except ValueError as error:
+                    raise ConfigurationError(f"{url}: {error}") from None
+            self._user_parts[url] = user_parts
+
+    def _forget_replaced(self, name: str, text: str) -> None:
+        """Forget what was kept for a URL that `text` now says without, and no other field has."""
+        if _USER_PART.search(text):
+            return
+        others = [
+            url
+            for key, value in vars(self).items()
+            if key != name
+            for other in _texts_in(value)
+            for url in _URL.findall(other)
+        ]
+        for url in _URL.findall(text):
+            if url not in others:
+                self._user_parts.pop(url, None)
 
     def _take_credentials_out(self) -> None:
         taken: dict[str, list[str]] = {}
@@ -136,12 +191,19 @@ class UrlHolder(ConfigModel):
                 value[:] = [_take_out(item, taken) for item in value]
         for url, user_parts in taken.items():
             self._user_parts[url] = tuple(dict.fromkeys(user_parts))
+        if self._user_parts:
+            present = {url for text in self._list_texts() for url in _URL.findall(text)}
+            for url in self._user_parts.keys() - present:
+                del self._user_parts[url]
 
     def _list_texts(self) -> Iterator[str]:
         for value in vars(self).values():
-            for text in value if isinstance(value, list) else [value]:
-                if isinstance(text, str):
-                    yield text
+            yield from _texts_in(value)
+
+
+def _texts_in(value: object) -> list[str]:
+    values = value if isinstance(value, list) else [value]
+    return [text for text in values if isinstance(text, str)]
 
 
 def _take_out(text: Any, taken: dict[str, list[str]]) -> Any:
@@ -158,7 +220,17 @@ def _may_be_seen(match: re.Match[str]) -> bool:
     login, colon, password = match["user"].partition(":")
     if match["scheme"].endswith("ssh://"):
         return not colon
-    return bool(_REFERENCE.fullmatch(password or login))
+    return bool(_REFERENCE.fullmatch(login if password == _NO_SECRET else password or login))
+
+
+def _check_not_mixed(user_part: str) -> None:
+    login, _, password = user_part.partition(":")
+    is_literal = password not in ("", _NO_SECRET) and not _REFERENCE.fullmatch(password)
+    if is_literal and _REFERENCE.fullmatch(login):
+        raise ValueError(
+            "it should have '${NAME}' as its password too, for a literal one is kept nowhere, and "
+            "the user name would be lost with it; a literal user name before '${NAME}' is fine"
+        )
 
 
 def _literal_parts(user_part: str) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from airflow_mltrain.config.requirement import WHEEL_SCHEME
 from airflow_mltrain.errors import ConfigurationError
+
+_METADATA = re.compile(r"([^/]+?)-[^/-]+\.dist-info/METADATA")
 
 
 def find_wheel_name(path: Path) -> str:
@@ -27,8 +30,14 @@ def find_wheel_name(path: Path) -> str:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except zipfile.BadZipFile:
         members = []
-    if not any(member.endswith(".dist-info/METADATA") for member in members):
+    inside = [found[1] for member in members if (found := _METADATA.fullmatch(member))]
+    if not inside:
         raise ConfigurationError(f"{path} has the name of a wheel and is none; build it again")
+    if canonicalize_name(inside[0]) != name:
+        raise ConfigurationError(
+            f"{path} holds the package {inside[0]}, and installers refuse a wheel under another "
+            "name; give the file back the name it was built with"
+        )
     return name
 
 

@@ -131,7 +131,7 @@ def describe_missing_hash(line: RequirementLine) -> str | None:
 
 
 def _describe_option(line: str) -> str:
-    option = re.split(r"[\s=]", line, maxsplit=1)[0]
+    option = re.split(r"[\s=:]", line, maxsplit=1)[0]
     short = option[:2] if not option.startswith("--") else option
     remedy = _OPTION_REMEDIES.get(short, "settings of the package index belong into python.index")
     return f"it should be a package, and {short} is an option: {remedy}"
@@ -141,6 +141,7 @@ def _read_hashes(options: str) -> tuple[str, ...]:
     words = shlex.split(options.replace("--hash=", "--hash "))
     if len(words) % 2 or any(word != "--hash" for word in words[::2]):
         odd = next((word for word in words[::2] if word != "--hash"), "--hash")
+        odd = re.split(r"[=:]", odd)[0] if odd.startswith("-") else "another word"
         raise ValueError(f"it should have no option but --hash=sha256:..., and {odd} was found")
     return tuple(sorted({_read_hash(word) for word in words[1::2]}))
 

@@ -18,9 +18,16 @@ from airflow_mltrain.config.requirement import (
     check_requirement,
     describe_missing_hash,
 )
+from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
 
+TEMPLATE_IN_FILE: Final = (
+    "nothing renders a Jinja template in a file; write the value, or assign the line with the "
+    "template to the environment itself"
+)
+
 _COMMENT = re.compile(r"(^|\s+)#.*$")
+_HASHES = re.compile(r"\s--hash\b.*")
 _LONG_NAMES: Final = {
     "-r": "--requirement",
     "-c": "--constraint",
@@ -89,17 +96,20 @@ class RequirementsReader:
 
     def read_file(self, path: Path, *, place: str, is_constraint: bool) -> None:
         """Read one file; `place` is the line that includes it, if one does."""
+        text = _read_text(path, place)
         resolved = path.resolve()
         if resolved in self._open:
             chain = " includes ".join(str(one) for one in [*self._open, resolved])
             raise _refuse(place, f"{chain}; take one of these lines out")
         self._open.append(resolved)
-        for line in _split_lines(path, _read_text(path, place)):
+        for line in _split_lines(path, text):
             self.read_line(line, path.parent, is_constraint=is_constraint)
         self._open.pop()
 
     def read_line(self, line: Line, folder: Path, *, is_constraint: bool = False) -> None:
         """Take one requirement, or one line of options; paths in it count from `folder`."""
+        if is_template(line.text):
+            raise _refuse(line.place, TEMPLATE_IN_FILE)
         if line.text.startswith("-"):
             for option, value in _split_options(line):
                 if option in _INCLUDES:
@@ -109,7 +119,9 @@ class RequirementsReader:
                 else:
                     self._set(line.place, option, value)
         elif is_constraint:
-            self._found.constraints.append(_check(line.place, line.text, check_constraint))
+            _check(line.place, line.text, check_requirement)
+            text = _HASHES.sub("", line.text)  # a lock of all, of which only the versions count
+            self._found.constraints.append(_check(line.place, text, check_constraint))
         else:
             self._found.packages.append(_check(line.place, line.text, check_requirement))
             self._lines.append(line)
@@ -161,6 +173,8 @@ def _read_text(path: Path, place: str) -> str:
         raise _refuse(
             str(path), f"byte {error.start} is not UTF-8; save the file as UTF-8"
         ) from None
+    except ValueError:
+        raise _refuse(place, f"{str(path)!a} is no path of a file") from None
     except OSError as error:
         raise _refuse(place, f"{path} cannot be read: {error.strerror}") from None
 
@@ -201,7 +215,7 @@ def _split_options(line: Line) -> Iterator[tuple[str, str]]:
                 raise _refuse(line.place, f"{option} should be followed by its value")
             yield option, words.pop(0) if value is None else value
         else:
-            raise _refuse(line.place, _describe_unknown(option))
+            raise _refuse(line.place, _describe_unknown(option, line.text))
 
 
 def _split_option(word: str) -> tuple[str, str | None]:
@@ -213,15 +227,16 @@ def _split_option(word: str) -> tuple[str, str | None]:
     return _LONG_NAMES.get(word[:2], word[:2]), word[2:].removeprefix("=") or None
 
 
-def _describe_unknown(option: str) -> str:
+def _describe_unknown(option: str, text: str) -> str:
     if option == "--editable":
         return (
             "an editable install is a folder of this machine; build a wheel of it, and add what "
             "Environment.add_private_pip_wheel returns to python.packages"
         )
     if not option.startswith("-"):
-        return f"{describe(option)} follows an option; write it on a line of its own"
-    return f"option {option} is not taken here; leave it out"
+        shown = text if "@" in text else option  # it may be the rest of a password
+        return f"{describe(shown)} follows an option; write it on a line of its own"
+    return f"option {option.partition(':')[0]} is not taken here; leave it out"
 
 
 def _check(place: str, text: str, check: Callable[[str], str]) -> str:
@@ -235,8 +250,8 @@ def _check_links(place: str, value: str) -> str:
     if "://" not in value:
         raise _refuse(
             place,
-            f"--find-links {value} is a folder of this machine; give a URL, or add its wheels "
-            "with Environment.add_private_pip_wheel",
+            f"{describe(value)} is a folder of this machine; give --find-links a URL, or add its "
+            "wheels with Environment.add_private_pip_wheel",
         )
     return _check(place, value, check_url)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TypeVar
 
-from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.config.model import ConfigModel, validate_again
 from airflow_mltrain.errors import ConfigurationError
 
 _Model = TypeVar("_Model", bound=ConfigModel)
@@ -17,9 +17,11 @@ _Model = TypeVar("_Model", bound=ConfigModel)
 def save(config: ConfigModel, path: Path, *, overwrite: bool) -> None:
     """Write `config`, whole or not at all; raises ConfigurationError where that cannot be.
 
-    A file that exists is refused unless it may be overwritten, also where two write at once.
+    It is validated again before, so that what is written can be read. A file that exists is
+    refused unless it may be overwritten, also where two write at once.
     """
-    content = json.dumps(config.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    checked = validate_again(config)
+    content = json.dumps(checked.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def read_saved(model: type[_Model], path: Path) -> _Model:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigurationError(f"{path} is not JSON; save the environment again") from None
     try:
         return model.model_validate(content)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from airflow_mltrain.config.fault import describe
-from airflow_mltrain.config.model import ConfigModel, only_names_fields
+from airflow_mltrain.config.model import ConfigModel, only_names_fields, validate_again
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.source import check_source
 from airflow_mltrain.config.text import (
@@ -197,7 +197,7 @@ class ScriptRunConfig(ConfigModel):
         Looks again at everything that was validated before, for lists and mappings can be changed
         in place, and then at the source directory and the script in it.
         """
-        type(self).model_validate(self.model_dump(warnings=False))
+        validate_again(self)
         check_source(self.source_directory, self.script)
 
     def _find_fault(self) -> str | None:

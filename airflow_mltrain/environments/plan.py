@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.environment import Environment, look_again
 from airflow_mltrain.config.package_url import Credentials, find_host
 from airflow_mltrain.environments.recipe import list_wheel_digests, write_recipe
 from airflow_mltrain.errors import ConfigurationError
@@ -54,7 +54,7 @@ def plan_environment(
     """
     if environment is None:
         return EnvironmentPlan(default_interpreter)
-    environment = _look_again(environment)
+    environment = look_again(environment)
     _check_possible(environment)
     variables = dict(environment.environment_variables)
     if environment.python.user_managed_dependencies:
@@ -69,12 +69,12 @@ def collect_credentials(
 
     Literal ones are those that this very object was given; `${NAME}` is looked up in `variables`.
     Raises ConfigurationError, which shows no credentials, where a variable is missing, a host has
-    two, or they cannot be sent to a compute target.
+    two, they cannot be sent to a compute target, or the environment is not valid.
     """
     found: dict[str, tuple[str, str]] = {}
     if environment is None or environment.python.user_managed_dependencies:
         return found
-    python = environment.python
+    python = look_again(environment).python
     for url, user_part in [*python.index.list_user_parts(), *python.list_user_parts()]:
         place = f"environment {environment.name!r}: {url}"
         if url.startswith("git+"):
@@ -103,11 +103,6 @@ def _read_credentials(place: str, user_part: str, variables: Mapping[str, str]) 
     except ValueError as error:
         raise ConfigurationError(f"{place}: {error}") from None
     return credentials.login, credentials.password
-
-
-def _look_again(environment: Environment) -> Environment:
-    """Validate once more, for lists can be changed in place."""
-    return Environment.model_validate(environment.model_dump(warnings=False))
 
 
 def _check_possible(environment: Environment) -> None:

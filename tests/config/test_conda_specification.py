@@ -125,3 +125,42 @@ def test_a_specification_may_ask_for_nothing(tmp_path: Path, text: str) -> None:
 def test_a_specification_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"conda\.yml cannot be read: No such file"):
         Environment.from_conda_specification("mine", tmp_path / "conda.yml")
+
+
+@pytest.mark.parametrize("asked", ["python 3.10", "conda-forge::python=3.10", "python 3.10.*"])
+def test_python_may_be_asked_for_in_all_ways_of_conda(tmp_path: Path, asked: str) -> None:
+    python = make(tmp_path, f"dependencies: ['{asked}']").python
+
+    assert python.version == "3.10"
+    assert python.conda_packages == []
+
+
+def test_any_python_of_a_channel_needs_no_conda(tmp_path: Path) -> None:
+    python = make(tmp_path, "dependencies: ['conda-forge::python']").python
+
+    assert (python.version, python.conda_packages) == (None, [])
+
+
+def test_python_comes_from_its_channel_where_conda_is_needed_anyway(tmp_path: Path) -> None:
+    python = make(tmp_path, "dependencies: ['conda-forge::python=3.10', gdal]").python
+
+    assert python.version is None
+    assert python.conda_packages == ["gdal", "conda-forge::python=3.10"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dependencies:\n- 'numpy={{ version }}'",
+        "dependencies:\n- pip:\n  - numpy=={{ version }}",
+        "channels:\n- '{{ channel }}'",
+    ],
+)
+def test_a_template_in_a_file_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    line = len(text.splitlines())
+
+    assert f"conda.yml:{line}: nothing renders a Jinja template" in refuse(tmp_path, text)
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    assert "nested too deeply" in refuse(tmp_path, "[" * 5000 + "]" * 5000)

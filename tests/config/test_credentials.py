@@ -13,6 +13,9 @@ SIGNED = "https://me:hunter2@packages.example.org/index/"
 BARE = "https://packages.example.org/index/"
 
 
+MIXED = "https://${LOGIN}:hunter2@packages.example.org/index/"
+
+
 def everything_shown(environment: Environment) -> str:
     config = ScriptRunConfig("project", "train.py", environment=environment)
     return (
@@ -92,13 +95,68 @@ def test_the_credentials_of_a_url_that_was_replaced_are_left_out() -> None:
     assert collect_credentials(environment, {}) == {}
 
 
+def test_a_url_that_is_assigned_without_its_credentials_loses_them() -> None:
+    environment = Environment("e", python={"index": {"url": SIGNED}})
+
+    environment.python.index.url = BARE
+
+    assert collect_credentials(environment, {}) == {}
+
+
+def test_a_url_that_another_setting_has_too_keeps_its_credentials() -> None:
+    index = {"url": SIGNED, "extra_urls": [SIGNED]}
+    environment = Environment("e", python={"index": index})
+
+    environment.python.index.url = BARE
+
+    assert collect_credentials(environment, {}) == {"packages.example.org": ("me", "hunter2")}
+
+
+def test_a_url_that_comes_back_after_another_one_has_no_credentials() -> None:
+    environment = Environment("e", python={"index": {"extra_urls": [SIGNED]}})
+
+    environment.python.index.extra_urls = []
+    environment.python.index.extra_urls = [BARE]
+
+    assert collect_credentials(environment, {}) == {}
+
+
+def test_a_list_of_urls_that_was_made_longer_keeps_its_credentials() -> None:
+    environment = Environment("e", python={"index": {"extra_urls": [SIGNED]}})
+    index = environment.python.index
+
+    index.extra_urls = [*index.extra_urls, "https://other.example.org/"]
+
+    assert collect_credentials(environment, {}) == {"packages.example.org": ("me", "hunter2")}
+
+
+def test_a_refused_url_leaves_the_credentials_of_the_one_before() -> None:
+    environment = Environment("e", python={"index": {"url": SIGNED}})
+
+    with pytest.raises(ConfigurationError):
+        environment.python.index.url = "not a URL"
+
+    assert collect_credentials(environment, {}) == {"packages.example.org": ("me", "hunter2")}
+
+
+def test_environments_that_differ_in_credentials_alone_are_equal() -> None:
+    signed = Environment("e", python={"index": {"extra_urls": [SIGNED]}})
+    added = Environment("e")
+    added.python.index.extra_urls.append(SIGNED)
+
+    assert signed == added == Environment("e", python={"index": {"extra_urls": [BARE]}})
+    assert signed != Environment("e", python={"index": {"url": BARE}})
+    assert signed.python != signed.python.index
+
+
 @pytest.mark.parametrize(
     ("user_part", "credentials"),
     [
         ("${LOGIN}:${TOKEN}", ("me", "p@ss%")),
         ("other:${TOKEN}", ("other", "p@ss%")),
         ("${TOKEN}", ("p@ss%", "")),
-        ("${LOGIN}:literal", ("me", "literal")),
+        ("${TOKEN}:", ("p@ss%", "")),
+        ("${TOKEN}:x-oauth-basic", ("p@ss%", "x-oauth-basic")),
     ],
 )
 def test_variables_named_in_a_url_are_looked_up_when_the_run_is_started(
@@ -106,10 +164,68 @@ def test_variables_named_in_a_url_are_looked_up_when_the_run_is_started(
 ) -> None:
     environment = Environment("e", python={"index": {"url": f"https://{user_part}@a.example/"}})
 
-    found = collect_credentials(environment, {"LOGIN": "me", "TOKEN": "p@ss%"})
+    stored = Environment.model_validate_json(environment.model_dump_json())
+    found = collect_credentials(stored, {"LOGIN": "me", "TOKEN": "p@ss%"})
 
     assert found == {"a.example": credentials}
-    assert "literal" not in repr(environment)
+
+
+@pytest.mark.parametrize(
+    "python", [{"index": {"url": MIXED}}, {"packages": [f"a @ {MIXED}a.zip"]}]
+)
+def test_a_literal_password_behind_a_variable_is_refused_and_not_shown(
+    python: dict[str, object],
+) -> None:
+    with pytest.raises(ConfigurationError, match="as its password too") as refusal:
+        Environment("e", python=python)
+
+    assert "ter2" not in str(refusal.value)
+
+
+def test_a_literal_password_behind_a_variable_that_came_into_a_list_is_refused_later() -> None:
+    environment = Environment("e")
+    environment.python.index.extra_urls.append(MIXED)
+
+    with pytest.raises(ConfigurationError, match="as its password too") as refusal:
+        plan_environment(environment, default_interpreter="python3")
+
+    assert "ter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:{{ var.value.token }}@a.example/",
+        "https://${TOKEN}@{{ conn['x'].host }}/",
+        "https://${TOKEN}@a.example/{{ ds }}/",
+    ],
+)
+def test_a_url_that_was_not_rendered_has_no_credentials_yet(url: str) -> None:
+    environment = Environment("e", python={"index": {"url": url}})
+
+    assert collect_credentials(environment, {"TOKEN": "hunter2"}) == {}
+
+
+@pytest.mark.parametrize("user_part", [":hunter2", "${NOTHING}:hunter2", "${NOTHING}", ""])
+def test_credentials_without_a_user_name_are_refused_where_the_run_is_submitted(
+    user_part: str,
+) -> None:
+    user_part = user_part.replace("hunter2", "${TOKEN}")
+    environment = Environment("e", python={"index": {"url": f"https://{user_part}@a.example/"}})
+
+    with pytest.raises(ConfigurationError, match="has no user name") as refusal:
+        collect_credentials(environment, {"NOTHING": "", "TOKEN": "hunter2"})
+
+    assert "ter2" not in str(refusal.value)
+
+
+def test_a_literal_password_alone_is_refused_where_the_run_is_submitted() -> None:
+    environment = Environment("e", python={"index": {"url": "https://:hunter2@a.example/"}})
+
+    with pytest.raises(ConfigurationError, match="has no user name") as refusal:
+        collect_credentials(environment, {})
+
+    assert "ter2" not in str(refusal.value)
 
 
 def test_variables_named_in_a_url_survive_storage_and_are_in_no_recipe() -> None:
@@ -190,6 +306,8 @@ def test_the_same_credentials_may_stand_in_several_urls() -> None:
         "https://me:hun/ter2@a.example/",
         "https://me:1/ter2@a.example/",
         "https://me:ter2@/",
+        "https://me:my ter2@a.example/",
+        "https://me:my@ ter2@a.example/",
         "me:ter2@a.example/",
         "ftp://me:ter2@a.example/",
         "https://me:ter2@a.example:port/",

@@ -301,3 +301,25 @@ def test_a_saved_environment_that_is_damaged_is_refused_by_its_file(
 
     assert str(tmp_path) in str(refusal.value)
     assert fault in str(refusal.value)
+
+
+def test_what_was_made_wrong_in_place_is_not_saved(tmp_path: Path) -> None:
+    environment = Environment("e")
+    environment.python.packages.append("numpy=1 !!")
+
+    with pytest.raises(ConfigurationError, match=r"python\.packages\[0\]: 'numpy=1 !!'"):
+        environment.save_to_directory(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").write_text("[" * 100_000)
+
+    with pytest.raises(ConfigurationError, match="is not JSON"):
+        Environment.load_from_directory(tmp_path)
+
+
+def test_a_directory_that_is_no_path_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="it should be the path of a file"):
+        Environment("e").save_to_directory("a\0b")

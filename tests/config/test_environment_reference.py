@@ -63,3 +63,8 @@ def test_a_label_may_not_be(label: str) -> None:
 
 def test_a_label_may_be() -> None:
     assert check_new_label("production-2026.1_a") == "production-2026.1_a"
+
+
+def test_a_version_with_too_many_digits_is_refused_for_that() -> None:
+    with pytest.raises(ConfigurationError, match="its version has more digits than any"):
+        EnvironmentReference.parse("sklearn:99999999999999999999")

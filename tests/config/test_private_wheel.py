@@ -13,10 +13,11 @@ from airflow_mltrain.errors import ConfigurationError
 from tests.config.environment_shelf import EnvironmentShelf
 
 
-def make_wheel(path: Path, content: str = "") -> Path:
+def make_wheel(path: Path, content: str = "", built_as: str | None = None) -> Path:
     with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr("my_package.py", content)
-        wheel.writestr("my_package-1.0.dist-info/METADATA", "Name: my-package\nVersion: 1.0\n")
+        name = (built_as or path.name).partition("-")[0]
+        wheel.writestr(f"{name}.py", content)
+        wheel.writestr(f"{name}-1.0.dist-info/METADATA", f"Name: {name}\nVersion: 1.0\n")
     return path
 
 
@@ -73,3 +74,18 @@ def test_a_zip_without_metadata_is_no_wheel(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="has the name of a wheel and is none"):
         Environment.add_private_pip_wheel(EnvironmentShelf(), path)
+
+
+def test_a_wheel_that_was_renamed_to_another_package_is_refused(tmp_path: Path) -> None:
+    path = make_wheel(tmp_path / "mine-1.0-py3-none-any.whl", built_as="yours-1.0")
+
+    with pytest.raises(ConfigurationError, match=r"mine-1\.0-py3-none-any\.whl holds .* yours,"):
+        Environment.add_private_pip_wheel(EnvironmentShelf(), path)
+
+
+def test_a_wheel_may_spell_its_name_inside_in_another_way(tmp_path: Path) -> None:
+    path = make_wheel(tmp_path / "my_package-1.0-py3-none-any.whl", built_as="My.Package-1.0")
+
+    reference = Environment.add_private_pip_wheel(EnvironmentShelf(), path)
+
+    assert reference.startswith("my-package @ ")

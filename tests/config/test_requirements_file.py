@@ -135,7 +135,7 @@ def test_options_of_the_package_index_count_as_in_pip(
         ("-r .", "cannot be read: Is a directory"),
         ("-r https://example.org/r.txt", "requirements.txt:1: --requirement should be a file"),
         ("-r", "requirements.txt:1: --requirement should be followed by its value"),
-        ("-f wheels", "requirements.txt:1: --find-links wheels is a folder of this machine"),
+        ("-f wheels", "requirements.txt:1: 'wheels' is a folder of this machine; give --find"),
         ("-i example.org", "requirements.txt:1: 'example.org' was given; it should be a URL"),
         (
             "--trusted-host https://a/",
@@ -146,6 +146,9 @@ def test_options_of_the_package_index_count_as_in_pip(
         ("--pre=yes", "requirements.txt:1: option --pre is not taken here"),
         ("-x", "requirements.txt:1: option -x is not taken here"),
         ("--pre numpy", "requirements.txt:1: 'numpy' follows an option"),
+        ("numpy=={{ ds }}", "requirements.txt:1: nothing renders a Jinja template in a file"),
+        ("-i https://{{ host }}/", "requirements.txt:1: nothing renders a Jinja template"),
+        ("-r a\0b", "requirements.txt:1: "),
         ("--index-url 'https://a", "requirements.txt:1: its quotes should match"),
         ("numpy --config-settings=a=b", "requirements.txt:1: 'numpy --config-settings=a=b' was"),
         ("numpy==${VERSION}", "requirements.txt:1: 'numpy==${VERSION}' was given"),
@@ -259,3 +262,43 @@ def test_packages_are_the_same_in_every_layout(layout: tuple[list[str], str]) ->
         found = read_requirements_file(path)
 
     assert [" ".join(package.split()) for package in found.packages] == lines
+
+
+def test_constraints_of_a_lock_count_without_their_hashes(tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_text(
+        f"numpy==2.2.6 \\\n    --hash=sha256:{DIGEST} \\\n    --hash=sha256:{'f' * 64}\n"
+        "six==1.17.0\n"
+    )
+
+    found = read(tmp_path, "numpy\n-c lock.txt\n")
+
+    assert [line.strip() for line in found.constraints] == ["numpy==2.2.6", "six==1.17.0"]
+    assert Environment("e", python={"constraints": found.constraints}).python.packages == []
+
+
+def test_a_wrong_hash_in_a_file_of_constraints_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_text("numpy==2.2.6 --hash=md5:0\n")
+
+    assert "lock.txt:1: " in refuse(tmp_path, "-c lock.txt\n")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://me:my hunter2@a.example/",
+        "--index-urlhttps://me:hunter2@a.example/",
+        "--find-links me:hunter2@a.example/",
+        "numpy --hash=sha256:0 https://me:hunter2@a.example/ b",
+        "numpy --index-urlhttps://me:hunter2@a.example/",
+    ],
+)
+def test_a_password_in_a_line_that_is_not_understood_is_not_shown(
+    tmp_path: Path, line: str
+) -> None:
+    assert "hunter2" not in refuse(tmp_path, line)
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800b", 5, None])
+def test_what_is_no_path_is_refused(path: object) -> None:
+    with pytest.raises(ConfigurationError, match="it should be the path of a file"):
+        Environment.from_pip_requirements("e", path)  # type: ignore[arg-type] # the slip that is meant
