@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from airflow_mltrain.errors import ConfigurationError
 
 _WEB_USER = re.compile(r"https?://(?P<user>[^/@]+)@")
-_SEEN_BY_ALL = re.compile(r"\$\{\w+\}|.*\{\{.*", re.DOTALL)
+_SEEN_BY_ALL = re.compile(r"\$\{\w+\}|x-oauth-basic|.*\{\{.*", re.DOTALL)
 
 
 def require_no_credentials(given: object) -> None:

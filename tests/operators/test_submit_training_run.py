@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from airflow.sdk import DAG
@@ -14,6 +14,9 @@ from airflow_mltrain import Environment, ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.operators.build_environment import BuildEnvironmentOperator
 from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 _URL = "https://me:s3cret@packages.example.org/index/"
 
@@ -79,7 +82,9 @@ def test_text_that_is_no_template_stays_text_in_a_dag_with_native_objects() -> N
         operator = SubmitTrainingRunOperator(task_id="train", experiment="churn", config=config)
 
     # when
-    rendered = operator.render_template(operator.config, {"day": "5"}, dag.get_template_env())
+    rendered = operator.render_template(
+        operator.config, cast("Context", {"day": "5"}), dag.get_template_env()
+    )
 
     # then
     assert rendered["arguments"] == ["1e-3", 5]

@@ -15,7 +15,7 @@ import pytest
 
 from airflow_mltrain.runtime.job_agent.environment import builder
 from airflow_mltrain.runtime.job_agent.environment.builder import Builder
-from airflow_mltrain.runtime.job_agent.environment.credential import CredentialError
+from airflow_mltrain.runtime.job_agent.environment.credential import CredentialError, hand_on
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.runtime.job_agent.installer.installation import InstallError
 from tests.services.environment_cache import (
@@ -28,7 +28,7 @@ from tests.services.environment_cache import (
 from tests.services.jobs import wait_for
 
 _REQUEST = environment_request("alpha")
-_SECRETS = {"127.0.0.1": ("reader", "open-sesame")}
+_SECRETS = b'{"127.0.0.1": ["reader", "open-sesame"]}'
 
 
 @pytest.mark.parametrize("is_resolver", [True, False])
@@ -154,9 +154,8 @@ def test_secrets_reach_the_tools_and_nothing_else(
     job: JobFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bench = CacheBench(Path(job.root))
-    job.write_credentials(_SECRETS)
 
-    code, log = run_builder(job, bench.installer, capfd)
+    code, log = run_builder(job, bench.installer, capfd, _SECRETS)
 
     assert code == 0
     assert "600 machine 127.0.0.1 login reader password open-sesame" in bench.builds[0]
@@ -164,17 +163,6 @@ def test_secrets_reach_the_tools_and_nothing_else(
     bench.installer.journal.unlink()
     found = subprocess.run(["grep", "-r", "open-sesame", job.root], check=False, stdout=-1)
     assert found.stdout == b""
-
-
-def test_secrets_that_are_not_needed_are_gone_all_the_same(
-    bench: CacheBench, job: JobFolder, capfd: pytest.CaptureFixture[str]
-) -> None:
-    bench.build(_REQUEST)
-    job.write_credentials(_SECRETS)
-
-    run_builder(job, bench.installer, capfd)
-
-    assert not Path(job.credentials).exists()
 
 
 @pytest.mark.parametrize("password", ["two words", 'a"b', "a'b", "a\\b", "a#b", "a\nb"])
@@ -190,24 +178,22 @@ def test_a_password_that_no_tool_could_read_is_refused_unsaid(
     assert list(bench.trees.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"host": "secret"}', '{"host": ["secret"]}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"host": "secret"}', '{"host": ["secret"]}'])
 def test_damaged_secrets_are_refused_unsaid(
     job: JobFolder, capfd: pytest.CaptureFixture[str], content: str
 ) -> None:
-    Path(job.credentials).write_text(content)
+    installer = CacheBench(Path(job.root)).installer
 
-    code, log = run_builder(job, CacheBench(Path(job.root)).installer, capfd)
+    code, log = run_builder(job, installer, capfd, content.encode())
 
     assert code == 1
     assert "not readable" in log
     assert "secret" not in log
-    assert not Path(job.credentials).exists()
 
 
 def test_a_builder_that_is_told_to_stop_leaves_no_secret(
     bench: CacheBench, job: JobFolder
 ) -> None:
-    job.write_credentials(_SECRETS)
     context = multiprocessing.get_context("forkserver")
     process = context.Process(target=_run_for_long, args=(bench.root,))
     process.start()
@@ -223,5 +209,6 @@ def test_a_builder_that_is_told_to_stop_leaves_no_secret(
 
 
 def _run_for_long(root: Path) -> None:
+    os.dup2(hand_on(_SECRETS), 0)
     slow = dataclasses.replace(CacheBench(root).installer, build_seconds=100)
     builder.main([str(root), "run-1"], slow)

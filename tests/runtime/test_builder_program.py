@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -101,10 +102,11 @@ def test_a_wheel_of_ones_own_is_installed_with_what_it_needs_from_a_private_inde
         request = environment_request(reference)
         request["recipe"] = recipe(reference, index={"url": index.url})
         job = job_folder(bench, request)
-        job.write_credentials({"127.0.0.1": _SECRET})
+
+        secrets = json.dumps({"127.0.0.1": _SECRET}).encode()
 
         # when
-        code, log = run_builder(job, _RealInstaller(find_tools()), capfd)
+        code, log = run_builder(job, _RealInstaller(find_tools()), capfd, secrets)
 
     # then
     assert code == 0, log

@@ -102,7 +102,12 @@ def test_a_long_complaint_is_cut_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "words"), [("exit 7", "exit code 7"), ("kill -9 $$", "killed by SIGKILL")]
+    ("script", "words"),
+    [
+        ("exit 7", "exit code 7"),
+        ("kill -9 $$", "killed by SIGKILL"),
+        ("kill -40 $$", "killed by signal 40"),
+    ],
 )
 def test_a_tool_that_says_nothing_is_spoken_for(tmp_path: Path, script: str, words: str) -> None:
     # when, then
@@ -121,6 +126,65 @@ def test_credentials_in_urls_are_not_passed_on(
     said = "error: https://****@host/index/ (http://****@h)"
     assert str(caught.value) == f"{said}\ndo this"
     assert capfd.readouterr().out == f"{said}\n"
+
+
+def test_a_line_without_an_end_is_passed_on_while_it_grows(tmp_path: Path) -> None:
+    # given
+    code = """
+    import os, resource, sys
+    sys.path.insert(0, sys.argv[1])
+    from job_agent.installer import tool
+    script = "head -c 50000000 /dev/zero"
+    tool.run(["sh", "-c", script], sys.argv[2], dict(os.environ), "")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code), _RUNTIME, str(tmp_path)]
+
+    # when
+    done = subprocess.run(argv, check=True, capture_output=True, timeout=20)
+
+    # then
+    assert done.stdout == bytes(50_000_000) + b"\n"
+    assert int(done.stderr) < 50_000  # kilobytes
+
+
+@pytest.mark.parametrize("before", [65_500, 65_525, 65_530, 65_535, 65_540])
+@pytest.mark.parametrize("filler", ["x", "/", ":", " "])
+def test_credentials_at_the_border_of_a_piece_are_not_passed_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], before: int, filler: str
+) -> None:
+    # given
+    said = tmp_path / "said"
+    said.write_text(f"{filler * before} https://joe:password@host/{'y' * 200_000}")
+
+    # when
+    run(tmp_path, f"dd if='{said}' bs=1000 status=none")
+
+    # then
+    expected = f"{filler * before} https://****@host/{'y' * 200_000}\n"
+    assert capfd.readouterr().out == expected
+
+
+def test_progress_that_overwrites_itself_is_heard_at_once(tmp_path: Path) -> None:
+    # given
+    script = "printf '1%%\\r'; until test -e heard; do sleep 0.01; done; printf '2%%\\r'"
+    code = """
+    import os, sys
+    sys.path.insert(0, sys.argv[1])
+    from job_agent.installer import tool
+    tool.run(["sh", "-c", sys.argv[3]], sys.argv[2], dict(os.environ), "")
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code), _RUNTIME, str(tmp_path), script]
+
+    # when
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as teller:
+        assert teller.stdout is not None
+        first = teller.stdout.read(3)
+        (tmp_path / "heard").touch()
+        rest = teller.stdout.read()
+
+    # then
+    assert (first, rest) == (b"1%\r", b"2%\r\n")
 
 
 def test_what_a_tool_left_running_is_not_waited_for(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mltrain.runtime.job_agent.environment import builder
 from airflow_mltrain.runtime.job_agent.environment.builder import Builder, Installer
 from airflow_mltrain.runtime.job_agent.environment.cache import EnvironmentCache
+from airflow_mltrain.runtime.job_agent.environment.credential import hand_on
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from tests.fakes.installer import PlainInstaller, builds, is_whole
 from tests.services.installation import recipe
@@ -99,10 +100,16 @@ def job_folder(bench: CacheBench, request: dict[str, Any]) -> JobFolder:
 
 
 def run_builder(
-    job: JobFolder, installer: Installer, capfd: pytest.CaptureFixture[str]
+    job: JobFolder,
+    installer: Installer,
+    capfd: pytest.CaptureFixture[str],
+    handed_over: bytes = b"",
 ) -> tuple[int, str]:
     """The exit code of the builder of that job, and what it adds to the job's log."""
     handler = signal.getsignal(signal.SIGTERM)
+    credentials = hand_on(handed_over)
+    os.dup2(credentials, 0)
+    os.close(credentials)
     try:
         builder.main([job.root, job.run_id], installer)
     except SystemExit as end:

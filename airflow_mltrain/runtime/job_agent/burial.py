@@ -1,5 +1,6 @@
 """What is done for a job whose supervisor died: its processes are stopped and its end recorded."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -57,6 +58,7 @@ def _bury(folder: JobFolder) -> bool:
     if not is_quiet:
         return False
     is_canceled = folder.is_marked_canceled()
+    _remove_half_built(folder)
     state.update(
         status="Canceled" if is_canceled else "Failed",
         reason=None if is_canceled else _cause_of_death(folder, state["supervisor"]),
@@ -66,6 +68,16 @@ def _bury(folder: JobFolder) -> bool:
     )
     folder.write_last_state(state)
     return True
+
+
+def _remove_half_built(folder: JobFolder) -> None:
+    """Remove what a build left that died with its supervisor: its scratch folder has secrets."""
+    if not os.path.isdir(folder.environments):
+        return
+    from .environment.cache import EnvironmentCache  # noqa: PLC0415  # many jobs need none
+
+    with contextlib.suppress(OSError):  # it is garbage for the next one who builds
+        EnvironmentCache(folder.environments).collect(max_bytes=None)
 
 
 def _cause_of_death(folder: JobFolder, supervisor: Dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ TERMINAL = ("Completed", "Failed", "Canceled")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _RESERVE_BYTES = 16 * 1024
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024
-_RESOLVED_TEXTS = ("key", "recipe_id", "platform", "python")
 _FAULT_BYTES = 16 * 1024
 
 
@@ -43,7 +42,6 @@ class JobFolder:
         self.supervisor_log = os.path.join(self.path, "supervisor.log")
         self.environment = os.path.join(self.path, "environment.json")
         self.preparation_fault = os.path.join(self.path, "preparation-fault")
-        self.credentials = os.path.join(self.path, "credentials")
         self._reserve = os.path.join(self.path, "state.reserve")
 
     def create(self) -> None:
@@ -60,28 +58,19 @@ class JobFolder:
             spec = json.load(file)
         return dict(spec)
 
-    def write_credentials(self, credentials: Dict[str, Any]) -> None:
-        """Leave the secrets of the package indexes for the builder, who removes them."""
-        draft = _draft(self.credentials)
-        try:
-            _write_file(draft, json.dumps(credentials).encode(), os.O_CREAT | os.O_EXCL)
-            os.replace(draft, self.credentials)
-        finally:
-            _remove(draft)
+    def write_environment(self, resolved: Dict[str, Any]) -> str:
+        """Note what the job runs in, once and for all; the sha256 of the note."""
+        content = json.dumps(resolved).encode()
+        write_new(self.environment, content)
+        return _digest(content)
 
-    def write_environment(self, resolved: Dict[str, Any]) -> None:
-        """Note what the job runs in, once and for all."""
-        write_new(self.environment, json.dumps(resolved).encode())
-
-    def read_environment(self) -> Optional[Dict[str, Any]]:
+    def read_environment(self, digest: Optional[str]) -> Optional[Dict[str, Any]]:
         """What the job runs in; None where nothing was built, or a script has spoilt the note."""
         try:
-            resolved = dict(json.loads(read_from(self.environment, 0, _ENVIRONMENT_BYTES)))
-        except (OSError, ValueError, TypeError):
+            content = read_from(self.environment, 0, _ENVIRONMENT_BYTES)
+        except OSError:
             return None
-        has_texts = all(isinstance(resolved.get(name), str) for name in _RESOLVED_TEXTS)
-        has_lists = all(isinstance(resolved.get(name), list) for name in ("packages", "conda"))
-        return resolved if has_texts and has_lists else None
+        return dict(json.loads(content)) if content and _digest(content) == digest else None
 
     def read_preparation_fault(self) -> Optional[str]:
         """Why the environment could not be built, in the builder's words, if it left any."""
@@ -204,6 +193,12 @@ def _make_lasting(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _digest(content: bytes) -> str:
+    import hashlib  # noqa: PLC0415  # dear at start-up, for jobs that need no environment
+
+    return hashlib.sha256(content).hexdigest()
 
 
 def _encoded(state: Dict[str, Any]) -> bytes:

@@ -124,6 +124,14 @@ def stop_all(
         wait(min(pause, grace_seconds - elapsed) if elapsed < grace_seconds else pause)
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal, as SIGKILL; "signal 40" for one that has none, as those of users."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal {}".format(number)
+
+
 def out_of_memory_kills() -> int:
     """How often this machine's kernel has killed a process for want of memory; -1 if unknown."""
     try:

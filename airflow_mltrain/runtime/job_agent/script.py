@@ -6,6 +6,7 @@ import sys
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import process
+from .environment.credential import hand_on
 from .folder import JobFolder
 
 _BOOT_BUILDER = (
@@ -33,14 +34,26 @@ def spawn(folder: JobFolder, spec: Dict[str, Any], environment: Optional[str] = 
     return _spawn(folder, _program(spec["argv"], variables), folder.code, variables)
 
 
-def spawn_builder(folder: JobFolder) -> int:
+def spawn_builder(folder: JobFolder, credentials: bytes) -> int:
     """Begin to build the job's environment, as `spawn` begins its script."""
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT_BUILDER, runtime, folder.root]
-    return _spawn(folder, [*argv, folder.run_id], folder.path, dict(os.environ))
+    handed_over = hand_on(credentials)
+    try:
+        return _spawn(
+            folder, [*argv, folder.run_id], folder.path, dict(os.environ), stdin=handed_over
+        )
+    finally:
+        os.close(handed_over)
 
 
-def _spawn(folder: JobFolder, argv: List[str], cwd: str, variables: Dict[str, str]) -> int:
+def _spawn(
+    folder: JobFolder,
+    argv: List[str],
+    cwd: str,
+    variables: Dict[str, str],
+    stdin: int = subprocess.DEVNULL,
+) -> int:
     own_pid = os.getpid()
     try:
         with open(folder.log, "ab") as log:
@@ -48,7 +61,7 @@ def _spawn(folder: JobFolder, argv: List[str], cwd: str, variables: Dict[str, st
                 argv,
                 cwd=cwd,
                 env=variables,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

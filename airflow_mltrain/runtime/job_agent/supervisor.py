@@ -11,6 +11,7 @@ from . import process, slot
 from .burial import bury_if_dead
 from .checkout import check_out
 from .children import Children
+from .environment.credential import take_over
 from .folder import JobFolder, read_from, size_of
 from .script import SpawnError, spawn, spawn_builder
 
@@ -36,8 +37,9 @@ class _Stop(Exception):  # noqa: N818  # a decision, not an error
 class Supervisor:
     """Runs the job of one folder, once."""
 
-    def __init__(self, folder: JobFolder) -> None:
+    def __init__(self, folder: JobFolder, credentials: bytes) -> None:
         self._folder = folder
+        self._credentials = credentials  # of package indexes, as `credential.hand_over` gave them
         self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": process.identity()}
         self._spec: Dict[str, Any] = {}
         self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
@@ -96,16 +98,19 @@ class Supervisor:
         limit = request["prepare_timeout_seconds"]
         deadline = None if limit is None else time.monotonic() + limit
         reason = "its preparation took longer than prepare_timeout_seconds = {}".format(limit)
-        for _ in range(_BUILD_ROUNDS):
+        cache = EnvironmentCache(self._folder.environments)
+        for builds in range(_BUILD_ROUNDS + 1):
             try:
-                lease = EnvironmentCache(self._folder.environments).find(request)
-            except InterpreterNotFoundError as error:
+                lease = cache.find(request, may_search=builds > 0)
+                if lease is not None:
+                    digest = self._folder.write_environment(lease.resolved)
+                    self._state["environment_digest"] = digest
+                    self._state["environment_key"] = lease.resolved["key"]
+                    return lease
+            except (OSError, InterpreterNotFoundError) as error:
                 raise _Stop("Failed", "preparation failed: {}".format(error)) from None
-            if lease is not None:
-                self._folder.write_environment(lease.resolved)
-                self._state["environment_key"] = lease.resolved["key"]
-                return lease
-            self._build_environment(deadline, reason)
+            if builds < _BUILD_ROUNDS:
+                self._build_environment(deadline, reason)
         raise _Stop("Failed", "its environment was removed whenever it had been built")
 
     def _build_environment(self, deadline: Optional[float], reason: str) -> None:
@@ -113,7 +118,7 @@ class Supervisor:
         self._check_stop()
         self._is_building = True
         try:
-            builder = spawn_builder(self._folder)
+            builder = spawn_builder(self._folder, self._credentials)
         except SpawnError as error:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
         wait_status = self._await(builder, deadline, reason)
@@ -191,7 +196,9 @@ class Supervisor:
     def _outcome(self, wait_status: int) -> Tuple[str, Optional[str]]:
         if os.WIFSIGNALED(wait_status):
             number = os.WTERMSIG(wait_status)
-            return "Failed", "killed by {}{}".format(_signal_name(number), self._suspicion(number))
+            return "Failed", "killed by {}{}".format(
+                process.signal_name(number), self._suspicion(number)
+            )
         code = os.WEXITSTATUS(wait_status)
         return ("Completed", None) if code == 0 else ("Failed", "exit code {}".format(code))
 
@@ -283,13 +290,6 @@ def _complain(words: str) -> None:
         os.write(2, words.encode(errors="replace") + b"\n")
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "signal {}".format(number)
-
-
 def main(argv: List[str]) -> None:
     """Supervise the job of `argv`: root, run id, and a descriptor to write to once it is claimed.
 
@@ -299,7 +299,7 @@ def main(argv: List[str]) -> None:
     if os.fork():
         os._exit(0)
     process.adopt_orphans()
-    supervisor = Supervisor(JobFolder(root, run_id))
+    supervisor = Supervisor(JobFolder(root, run_id), take_over())
     claimed = supervisor.claim()
     with contextlib.suppress(BrokenPipeError):  # the starter may be gone; the job is not
         os.write(ready, b".")  # closing alone is not seen where the starter forked meanwhile

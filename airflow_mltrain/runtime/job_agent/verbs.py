@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional
 from . import process
 from .burial import bury_if_dead, last_words
 from .environment.cache import EnvironmentCache
+from .environment.credential import hand_over
 from .folder import TERMINAL, JobFolder, read_from, size_of, write_new
 from .removal import make_removable
 
@@ -53,9 +54,7 @@ def start(
     try:
         folder.create()
         folder.write_spec(spec)
-        if credentials:
-            folder.write_credentials(credentials)
-        _launch(folder, variables, interpreter)
+        _launch(folder, variables, interpreter, credentials)
     except OSError as error:
         why = str(error)
     if folder.read_state() is None:
@@ -147,10 +146,16 @@ def _environments(root: str) -> str:
     return os.path.join(root, "envs")
 
 
-def _launch(folder: JobFolder, variables: Dict[str, str], interpreter: str) -> None:
+def _launch(
+    folder: JobFolder,
+    variables: Dict[str, str],
+    interpreter: str,
+    credentials: Optional[Dict[str, Any]],
+) -> None:
     """Run a supervisor, detached from this process; return when it has the job, or is dead."""
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     ready, ready_end = os.pipe()
+    handed_over = hand_over(credentials)
     argv = [interpreter, "-I", "-S", "-X", "utf8", "-c", _BOOT, runtime, folder.root]
     try:
         with open(folder.supervisor_log, "ab") as log:
@@ -158,7 +163,7 @@ def _launch(folder: JobFolder, variables: Dict[str, str], interpreter: str) -> N
                 [*argv, folder.run_id, str(ready_end)],
                 cwd="/",
                 env={**variables, process.RUN_ID_VARIABLE: folder.run_id},
-                stdin=subprocess.DEVNULL,
+                stdin=handed_over,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -169,6 +174,7 @@ def _launch(folder: JobFolder, variables: Dict[str, str], interpreter: str) -> N
         os.read(ready, 1)
     finally:
         os.close(ready)
+        os.close(handed_over)
         if ready_end >= 0:
             os.close(ready_end)
 
@@ -210,9 +216,8 @@ def _answer(
         answer[run_id] = dict(found[run_id], log=log, metrics=metrics)
         key = found[run_id].get("environment_key")
         if key != known["environment_key"]:
-            resolved = folder.read_environment()
-            is_its_own = resolved is not None and resolved["key"] == key
-            answer[run_id]["environment"] = resolved if is_its_own else None
+            digest = found[run_id].get("environment_digest")
+            answer[run_id]["environment"] = folder.read_environment(digest)
     return answer
 
 

@@ -24,7 +24,7 @@ from ..folder import JobFolder, read_from, size_of
 from ..installer import installation
 from ..installer.tool import InstallError, Tools
 from .cache import EnvironmentCache
-from .credential import CredentialError, Credentials, take_credentials, write_netrc
+from .credential import CredentialError, Credentials, read_credentials, take_over, write_netrc
 from .interpreter import InterpreterNotFoundError, ask_interpreter
 from .key import Foundation, key_of
 from .private_wheel import materialise, refer
@@ -215,6 +215,8 @@ def say(words: str) -> None:
 def main(argv: List[str], own_installer: Installer = installation) -> None:
     """Have the environment of one job ready; `argv`: root and run id. Prints to the job's log.
 
+    Credentials come by standard input, as `credential.hand_over` gives them.
+
     Exits with 1 where it failed, and leaves the reason in the job's folder.
     """
     signal.signal(signal.SIGTERM, _end)
@@ -222,7 +224,7 @@ def main(argv: List[str], own_installer: Installer = installation) -> None:
     folder = JobFolder(root, run_id)
     request = folder.read_spec()["environment"]
     try:
-        credentials = take_credentials(folder.credentials)
+        credentials = read_credentials(take_over())
         cache = EnvironmentCache(folder.environments)
         Builder(cache, request, folder.blobs, own_installer).run(credentials)
     except _EXPECTED as error:

@@ -7,8 +7,8 @@ from typing import Any, ContextManager, Dict, List, Optional
 
 from .. import file_lock
 from .collection import EnvironmentCollection
-from .key import Foundation, find_foundation, key_of
-from .marker import Marker, MarkerFolder, read_json, write_lasting
+from .key import Foundation, find_foundation, key_of, recall_foundation
+from .marker import Marker, MarkerFolder, is_lock, read_json, write_lasting
 from .tree import Draft, make_lasting, measure, open_draft
 
 _PATIENCE_SECONDS, _LOOK_SECONDS = 1.0, 0.005
@@ -41,12 +41,19 @@ class EnvironmentCache:
         self._locks = os.path.join(folder, "locks")
         self._markers = MarkerFolder(folder)
 
-    def find(self, request: Dict[str, Any]) -> Optional[Lease]:
+    def find(self, request: Dict[str, Any], *, may_search: bool = False) -> Optional[Lease]:
         """The environment that a job asks for, if it is ready; None if it has to be built.
 
-        InterpreterNotFoundError where the machine lacks the Python it is built on.
+        With `may_search` the Python it is built on may be searched for, which can take long, and
+        InterpreterNotFoundError says that the machine lacks it; otherwise it has to be known.
         """
-        foundation = self.find_foundation(request["recipe"])
+        foundation = (
+            self.find_foundation(request["recipe"])
+            if may_search
+            else recall_foundation(request["recipe"], self._folder)
+        )
+        if foundation is None:
+            return None
         lock = self.find_lock(request, foundation.platform)
         lease = None if lock is None else self._lease(key_of(lock, foundation))
         if lease is not None:  # another recipe may have come down to the same environment first
@@ -55,15 +62,15 @@ class EnvironmentCache:
 
     def find_foundation(self, recipe: Dict[str, Any]) -> Foundation:
         """What this machine builds the recipe on, as `key.find_foundation` says."""
-        return find_foundation(recipe, os.path.join(self._folder, "interpreters.json"))
+        return find_foundation(recipe, self._folder)
 
     def find_lock(self, request: Dict[str, Any], platform: str) -> Optional[Dict[str, Any]]:
         """The exact packages that the run history or this machine knows for the recipe."""
         given = request["locks"].get(platform)
-        if given is not None:
+        if is_lock(given):
             return dict(given)
         lock = read_json(self._lock_name(request["recipe_id"], platform) + ".json")
-        return lock if _is_lock(lock) else None
+        return lock if is_lock(lock) else None
 
     def keep_lock(self, recipe_id: str, platform: str, lock: Dict[str, Any], draft: Draft) -> None:
         """Remember what the recipe resolved to; for the holder of `resolution_lock` alone."""
@@ -154,12 +161,3 @@ class EnvironmentCache:
             return None
         python = os.path.join(self._trees, marker.tree, "bin", "python")
         return marker if os.access(python, os.X_OK) else None
-
-
-def _is_lock(content: Any) -> bool:
-    if not isinstance(content, dict):
-        return False
-    lists = [content.get("packages"), content.get("conda")]
-    return all(
-        isinstance(lines, list) and all(isinstance(line, str) for line in lines) for lines in lists
-    )

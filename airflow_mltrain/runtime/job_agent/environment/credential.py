@@ -1,9 +1,10 @@
-"""The credentials of package indexes: they come as a file, and tools get them as a netrc file."""
+"""The credentials of package indexes: handed on in memory, and to the tools as a netrc file."""
 
+import contextlib
 import json
 import os
 import re
-from typing import Dict, Tuple
+from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 _UNFIT = re.compile(r"""[\s"'\\#]""")  # what a netrc file has no agreed way to write
 
@@ -14,14 +15,39 @@ class CredentialError(Exception):
     """Credentials that no tool could be given; never says what they are."""
 
 
-def take_credentials(path: str) -> Credentials:
-    """Host -> login and password, from a file that is gone afterwards; empty without one."""
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
+def hand_over(credentials: Optional[Mapping[str, Sequence[str]]]) -> int:
+    """A descriptor to be another process's standard input; there `take_over` reads it."""
+    return hand_on(json.dumps(credentials).encode() if credentials else b"")
+
+
+def hand_on(content: bytes) -> int:
+    """The same, for what `take_over` gave."""
+    descriptor = os.memfd_create("mltrain")  # no file: nothing is left, whoever is killed
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def take_over() -> bytes:
+    """What this process was handed on its standard input, which is empty from now on."""
+    content = b""
+    with contextlib.suppress(OSError):  # it may have none
+        while True:
+            chunk = os.read(0, 65536)
+            content += chunk
+            if not chunk:
+                break
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    if nothing:
+        os.close(nothing)
+    return content
+
+
+def read_credentials(content: bytes) -> Credentials:
+    """Host -> login and password; CredentialError where that cannot be read."""
+    if not content:
         return {}
-    os.unlink(path)
     try:
         return {host: (login, word) for host, (login, word) in json.loads(content).items()}
     except (ValueError, TypeError, AttributeError):

@@ -36,6 +36,15 @@ class InterpreterNotFoundError(Exception):
     """This machine has no such Python; says which it has and what to do."""
 
 
+def recall_interpreter(request: Optional[str], memory: str) -> Optional[Interpreter]:
+    """As `find_interpreter`, at once: None where it would have to search."""
+    own = _own_interpreter()
+    if request is None or _fits(own.version, request):
+        return own
+    known = _recall(_read_memory(memory).get(request))
+    return known if known is not None and _fits(known.version, request) else None
+
+
 def find_interpreter(request: Optional[str], memory: str) -> Interpreter:
     """The Python that `request` means: "3.11", "3.11.7", or None for the one that runs this.
 
@@ -43,13 +52,10 @@ def find_interpreter(request: Optional[str], memory: str) -> Interpreter:
     the file `memory`, so that the next caller starts no process. InterpreterNotFoundError where
     none fits.
     """
-    own = _own_interpreter()
-    if request is None or _fits(own.version, request):
-        return own
-    remembered = _read_memory(memory)
-    known = _recall(remembered.get(request))
-    if known is not None and _fits(known.version, request):
-        return known
+    known = recall_interpreter(request, memory)
+    if known is not None or request is None:
+        return known or _own_interpreter()
+    own, remembered = _own_interpreter(), _read_memory(memory)
     found = list(_search(request))
     fitting = [one for one in found if _fits(one.version, request)]
     if not fitting:

@@ -1,29 +1,47 @@
 """What tells one environment from another: its packages, and what it is built on."""
 
 import json
-from typing import Any, Dict, NamedTuple, Optional
+import os
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-from .interpreter import Interpreter, conda_platform, find_interpreter, platform_of
+from .interpreter import (
+    Interpreter,
+    conda_platform,
+    find_interpreter,
+    platform_of,
+    recall_interpreter,
+)
 
 _FORMAT = 1  # another one makes every environment anew
 
 
 class Foundation(NamedTuple):
-    """What an environment is built on; conda brings a Python of its own."""
+    """What an environment is built on, and where; conda brings a Python of its own."""
 
     platform: str
     interpreter: Optional[Interpreter]
+    paths: Tuple[str, ...]
 
 
-def find_foundation(recipe: Dict[str, Any], memory: str) -> Foundation:
-    """What this machine builds the recipe on; `memory` is where an interpreter once found is kept.
+def find_foundation(recipe: Dict[str, Any], folder: str) -> Foundation:
+    """What this machine builds the recipe on in the cache's folder.
 
     InterpreterNotFoundError where the machine lacks that Python.
     """
+    paths = _paths(folder)
     if recipe["conda"] is not None:
-        return Foundation(conda_platform(), None)
-    interpreter = find_interpreter(recipe["python"], memory)
-    return Foundation(platform_of(interpreter), interpreter)
+        return Foundation(conda_platform(), None, paths)
+    interpreter = find_interpreter(recipe["python"], _memory(folder))
+    return Foundation(platform_of(interpreter), interpreter, paths)
+
+
+def recall_foundation(recipe: Dict[str, Any], folder: str) -> Optional[Foundation]:
+    """As `find_foundation`, at once: None where an interpreter would have to be searched for."""
+    paths = _paths(folder)
+    if recipe["conda"] is not None:
+        return Foundation(conda_platform(), None, paths)
+    interpreter = recall_interpreter(recipe["python"], _memory(folder))
+    return interpreter and Foundation(platform_of(interpreter), interpreter, paths)
 
 
 def key_of(lock: Dict[str, Any], foundation: Foundation) -> str:
@@ -36,6 +54,17 @@ def key_of(lock: Dict[str, Any], foundation: Foundation) -> str:
         "conda": lock["conda"],
         "python": foundation.interpreter and list(foundation.interpreter),
         "platform": foundation.platform,
+        # The programs in an environment name its path: in a folder that was moved, or that is
+        # mounted elsewhere too, it is another one. Both are there, neither waits for the other.
+        "paths": foundation.paths,
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _paths(folder: str) -> Tuple[str, str]:
+    return os.path.abspath(folder), os.path.realpath(folder)
+
+
+def _memory(folder: str) -> str:
+    return os.path.join(folder, "interpreters.json")

@@ -41,10 +41,9 @@ class MarkerFolder:
         try:
             marker = Marker(**content)
             is_sound = is_tree_id(marker.tree) and marker.resolved["key"] == key
-            len(marker.resolved["packages"]) + len(marker.resolved["conda"]) + marker.bytes
         except (TypeError, KeyError):
             return None
-        return marker if is_sound else None
+        return marker if is_sound and _is_complete(marker) else None
 
     def write(self, marker: Marker, scratch: str) -> None:
         """Declare an environment ready; its draft is written in the folder `scratch`."""
@@ -73,6 +72,21 @@ class MarkerFolder:
 
     def _path(self, key: str) -> str:
         return os.path.join(self._folder, key + ".json")
+
+
+def is_lock(content: Any) -> bool:
+    """Whether it has the exact packages of an environment, of both kinds, each a text."""
+    if not isinstance(content, dict):
+        return False
+    lists = [content.get("packages"), content.get("conda")]
+    return all(
+        isinstance(lines, list) and all(isinstance(line, str) for line in lines) for lines in lists
+    )
+
+
+def _is_complete(marker: Marker) -> bool:
+    texts = [marker.name, *map(marker.resolved.get, ("recipe_id", "platform", "python"))]
+    return is_lock(marker.resolved) and all(isinstance(text, str) for text in texts)
 
 
 def read_json(path: str) -> Any:

@@ -4,7 +4,6 @@ import os
 import re
 import select
 import shutil
-import signal
 import subprocess
 import sys
 from typing import IO, Any, Dict, List, NamedTuple, Optional, Tuple
@@ -16,7 +15,9 @@ _VERSION_SECONDS = 30
 _LOOK_SECONDS = 0.2
 _READ_BYTES = 1 << 16
 _KEPT_BYTES, _KEPT_CHARACTERS = 1 << 14, 3000
+_MOST_WAITING_BYTES = 1 << 16
 _URL_CREDENTIALS = re.compile(rb"(://)[^\s/'\"]+@")
+_OPEN_URL = re.compile(rb":(/(/[^\s/'\"]{0,16384})?)?\Z")  # longer ones are no credentials
 
 Recipe = Dict[str, Any]
 Lock = Dict[str, List[str]]
@@ -124,9 +125,9 @@ def _is_usable_uv(path: str) -> bool:
 
 
 def _pass_on(words: "IO[bytes]", child: "subprocess.Popen[bytes]") -> bytes:
-    """Write on what a child says, line by line without credentials; the end of it."""
+    """Write on what a child says, by lines or long pieces without credentials; the end of it."""
     own_output = sys.stdout.fileno()
-    end = pending = b""
+    end = waiting = b""
     while True:
         is_ended = child.poll() is not None
         # A daemon that a build left behind may hold the pipe open for ever.
@@ -137,9 +138,24 @@ def _pass_on(words: "IO[bytes]", child: "subprocess.Popen[bytes]") -> bytes:
         chunk = os.read(words.fileno(), _READ_BYTES)
         if not chunk:
             break
-        whole, line_end, pending = (pending + chunk).rpartition(b"\n")
-        end = _tell(own_output, end, whole + line_end)
-    return _tell(own_output, end, pending + b"\n" if pending else b"")
+        ready, waiting = _divide(waiting, chunk)
+        end = _tell(own_output, end, ready)
+    end = _tell(own_output, end, waiting)
+    return _tell(own_output, end, b"" if end.endswith(b"\n") else b"\n") if end else b""
+
+
+def _divide(waiting: bytes, chunk: bytes) -> Tuple[bytes, bytes]:
+    """What can be told, now that `chunk` came after `waiting`, and what has to wait for more."""
+    line_end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+    if line_end:
+        ready, waiting = waiting + chunk[:line_end], chunk[line_end:]
+    else:
+        ready, waiting = b"", waiting + chunk
+    if len(waiting) > _MOST_WAITING_BYTES:
+        open_url = _OPEN_URL.search(waiting)
+        cut = open_url.start() if open_url else len(waiting)
+        ready, waiting = ready + waiting[:cut], waiting[cut:]
+    return ready, waiting
 
 
 def _tell(output: int, end: bytes, words: bytes) -> bytes:
@@ -156,7 +172,7 @@ def _last_words(end: bytes, exit_code: int) -> str:
     starts = (number for number, line in enumerate(lines) if _is_complaint(line))
     text = "\n".join(lines[next(starts, 0) :])[-_KEPT_CHARACTERS:]
     if exit_code < 0:
-        text += "\nit was killed by {}".format(signal.Signals(-exit_code).name)
+        text += "\nit was killed by {}".format(process.signal_name(-exit_code))
     return text.strip() or "it ended with exit code {} and no word".format(exit_code)
 
 

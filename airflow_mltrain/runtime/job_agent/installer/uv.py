@@ -1,7 +1,8 @@
 """Environments made with uv, which finds the same packages as pip and is told so."""
 
 import os
-from typing import Dict, List, NamedTuple, Tuple
+import tempfile
+from typing import Dict, List, Mapping, NamedTuple, Tuple
 
 from . import tool
 from .machine_index import places_for_uv
@@ -78,6 +79,10 @@ class Uv(NamedTuple):
                 pass
         variables = install_variables(self.work)
         variables.setdefault("UV_LINK_MODE", "copy")  # whoever edits packages edits only those
+        cache = os.path.join(self.work, _cache_folder(variables))
+        if not _can_write(cache):
+            variables["UV_CACHE_DIR"] = os.path.join(self.work, "cache")
+            variables["UV_LINK_MODE"] = "copy"  # that folder does not outlive the build
         return variables
 
     def _places(self, recipe: Recipe) -> Tuple[List[str], Dict[str, str]]:
@@ -96,6 +101,27 @@ class Uv(NamedTuple):
 
 def _prerelease(recipe: Recipe) -> List[str]:
     return ["--prerelease", "allow"] if recipe["index"]["pre"] else []
+
+
+def _cache_folder(variables: Mapping[str, str]) -> str:
+    """Where uv keeps its cache unless a uv.toml says otherwise."""
+    chosen = variables.get("UV_CACHE_DIR")
+    if chosen:
+        return chosen
+    home = variables.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(home):  # uv passes over such a one
+        home = os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "uv")
+
+
+def _can_write(folder: str) -> bool:
+    """Whether files can be put into a folder, which is made if need be."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _python_of(tree: str) -> str:
