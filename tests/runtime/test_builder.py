@@ -19,6 +19,7 @@ from airflow_mltrain.runtime.job_agent.environment.interpreter import (
     platform_of,
 )
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
+from airflow_mltrain.runtime.job_agent.installer.tool import InstallError
 from tests.fakes.installer import PlainInstaller
 from tests.services.environment_cache import (
     CacheBench,
