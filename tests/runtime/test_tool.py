@@ -195,7 +195,9 @@ def test_what_a_tool_left_running_is_not_waited_for(tmp_path: Path) -> None:
     run(tmp_path, left)
 
     # then
-    os.kill(int((tmp_path / "left").read_text()), signal.SIGKILL)
+    pid = int((tmp_path / "left").read_text())
+    assert Path(f"/proc/{pid}").exists()
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_a_tool_dies_with_whom_it_works_for(tmp_path: Path) -> None:
