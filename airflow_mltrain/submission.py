@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -30,7 +29,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.git import start_git_annotation
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
-from airflow_mltrain.targets.base import EnvironmentRequest, Job, Seen
+from airflow_mltrain.targets.base import ComputeTarget, EnvironmentRequest, Job, Seen
 from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -92,11 +91,9 @@ def start(
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
-    manifest = Manifest.decode(workspace.artifacts.blobs.read(record.snapshot_id))
-    blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
     config = ScriptRunConfig.model_validate(record.config)
-    plan = _plan(config)
-    missing = target.missing({record.snapshot_id, *blobs, *plan.wheel_digests})
+    plan = _plan(config, target.interpreter)
+    missing = _find_missing(workspace, target, record.snapshot_id, plan)
     target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
     try:
         target.start(_job(workspace, record, config, plan, asking))
@@ -123,6 +120,20 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
         # The mark on the target keeps a submitter who is still at it from starting.
         return workspace.history.advance(run_id, RunStatus.CANCELED, ended_at=_now())
     return record
+
+
+def _find_missing(
+    workspace: Workspace, target: ComputeTarget, snapshot_id: str, plan: EnvironmentPlan
+) -> set[str]:
+    """The blobs that have to be sent; of a snapshot that the target knows, without listing it."""
+    missing = target.missing_of_snapshot(snapshot_id)
+    if missing is None:
+        manifest = Manifest.decode(workspace.artifacts.blobs.read(snapshot_id))
+        blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
+        missing = target.missing({snapshot_id, *blobs})
+    if plan.wheel_digests:
+        missing |= target.missing(plan.wheel_digests)
+    return missing
 
 
 def _is_adoptable(prior: RunRecord, occasion: Occasion) -> bool:
@@ -187,7 +198,7 @@ def _record(
 
 
 def _check_environment(workspace: Workspace, config: ScriptRunConfig) -> None:
-    plan = _plan(config)
+    plan = _plan(config, interpreter="python")  # which one is its target's to say
     _credentials([config.run_config.environment])
     if missing := workspace.artifacts.blobs.missing(plan.wheel_digests):
         packages = config.run_config.environment.python.packages  # type: ignore[union-attr]
@@ -198,11 +209,11 @@ def _check_environment(workspace: Workspace, config: ScriptRunConfig) -> None:
         )
 
 
-def _plan(config: ScriptRunConfig) -> EnvironmentPlan:
+def _plan(config: ScriptRunConfig, interpreter: str) -> EnvironmentPlan:
     environment = config.run_config.environment
     if isinstance(environment, str):
         raise TypeError(f"environment {environment!r} was not looked up")
-    return plan_environment(environment, default_interpreter=sys.executable)
+    return plan_environment(environment, default_interpreter=interpreter)
 
 
 def _credentials(environments: Iterable[Environment | str | None]) -> dict[str, tuple[str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.check import Finding
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,18 @@ class ComputeTarget(Protocol):
     def place(self) -> str:
         """Tells apart the places that one name may mean; only its own place knows a job."""
 
+    @property
+    def interpreter(self) -> str:
+        """The Python of a script whose environment names none."""
+
     def missing(self, digests: Iterable[str]) -> set[str]:
         """Which of these blobs the target lacks."""
+
+    def missing_of_snapshot(self, snapshot_id: str) -> set[str] | None:
+        """Which blobs of a snapshot it lacks; None where it does not know the snapshot.
+
+        The question is short however many files there are, and so is the answer.
+        """
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
         """Store blobs, files by their SHA-256; a blob that is there stays as it is."""
@@ -128,6 +139,9 @@ class ComputeTarget(Protocol):
 
     def discard(self, run_id: str) -> None:
         """Remove every trace of an ended job; nothing if there is none."""
+
+    def check(self) -> tuple[Finding, ...]:
+        """Look at what jobs need of the target; each finding says what to do about it."""
 
     def list_environments(self) -> list[BuiltEnvironment]:
         """The environments that are ready on the target, last used first."""

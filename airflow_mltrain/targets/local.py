@@ -6,17 +6,16 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
-from datetime import datetime, timezone
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
-from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.targets.base import BuiltEnvironment, EnvironmentRequest, Job, JobState, Seen
+from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
+from airflow_mltrain.targets.bundled_uv import find_bundled_uv
+from airflow_mltrain.targets.machine import built_environment, job_state, known_of, spec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,8 +49,18 @@ class LocalTarget:
         with self._reached():
             return verbs.place(str(self._root))
 
+    @property
+    def interpreter(self) -> str:
+        return sys.executable
+
     def missing(self, digests: Iterable[str]) -> set[str]:
-        return {digest for digest in digests if not self._blob(digest).exists()}
+        with self._reached():
+            return set(verbs.missing(str(self._root), list(digests)))
+
+    def missing_of_snapshot(self, snapshot_id: str) -> set[str] | None:
+        with self._reached():
+            missing = verbs.missing_of_snapshot(str(self._root), snapshot_id)
+        return None if missing is None else set(missing)
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
         with self._reached():
@@ -62,17 +71,15 @@ class LocalTarget:
                     _link_or_copy(source, destination)
 
     def start(self, job: Job) -> None:
-        spec = {
-            "run_id": job.run_id,
-            "snapshot_id": job.snapshot_id,
-            "argv": list(job.argv),
-            "environment_variables": dict(job.environment_variables),
-            "max_run_duration_seconds": job.max_run_duration_seconds,
-            "cancel_grace_seconds": job.cancel_grace_seconds,
-            "max_concurrent_runs": self._max_concurrent_runs,
-            "training_modules": str(_TRAINING_MODULES),
-            "environment": self._environment_spec(job.environment),
-        }
+        spec = spec_of(
+            job,
+            max_concurrent_runs=self._max_concurrent_runs,
+            environments_max_bytes=self._environments_max_bytes,
+        )
+        spec["training_modules"] = str(_TRAINING_MODULES)
+        if spec["environment"] is not None:
+            uv = find_bundled_uv()
+            spec["environment"]["uv"] = None if uv is None else str(uv.path)
         variables = {
             name: value
             for name, value in os.environ.items()
@@ -88,12 +95,10 @@ class LocalTarget:
             ) from error
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
-        known = {
-            run_id: {**asdict(one), "status": str(one.status)} for run_id, one in seen.items()
-        }
+        known = {run_id: known_of(one) for run_id, one in seen.items()}
         with self._reached():
             answer = verbs.observe(str(self._root), known, wait_seconds)
-        return {run_id: _job_state(state) for run_id, state in answer.items()}
+        return {run_id: job_state(state) for run_id, state in answer.items()}
 
     def cancel(self, run_id: str) -> None:
         with self._reached():
@@ -119,21 +124,16 @@ class LocalTarget:
 
     def list_environments(self) -> list[BuiltEnvironment]:
         with self._reached():
-            return [_built(one) for one in verbs.list_environments(str(self._root))]
+            return [built_environment(one) for one in verbs.list_environments(str(self._root))]
 
     def collect_environments(
         self, max_bytes: int | None, *, is_dry_run: bool = False
     ) -> list[BuiltEnvironment]:
         with self._reached():
             found = verbs.collect_environments(str(self._root), max_bytes, is_dry_run=is_dry_run)
-        return [_built(one) for one in found if one["key"]]  # the rest is what dead builds left
-
-    def _environment_spec(self, request: EnvironmentRequest | None) -> dict[str, Any] | None:
-        if request is None:
-            return None
-        spec = {one.name: getattr(request, one.name) for one in fields(request)}
-        del spec["credentials"]  # job.json is kept
-        return {**spec, "max_cache_bytes": self._environments_max_bytes, "uv": _find_uv()}
+        return [
+            built_environment(one) for one in found if one["key"]
+        ]  # the rest is what dead builds left
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -144,43 +144,6 @@ class LocalTarget:
                 f"compute target {self.name!r} cannot use its root folder {self._root}: {error}; "
                 "its runs are as they were, repeat when that is mended"
             ) from error
-
-
-def _job_state(state: Mapping[str, Any]) -> JobState:
-    return JobState(
-        status=RunStatus(state["status"]),
-        log=state["log"],
-        metrics=state["metrics"],
-        exit_code=state.get("exit_code"),
-        reason=state.get("reason"),
-        started_at=_instant(state.get("started_at")),
-        ended_at=_instant(state.get("ended_at")),
-        log_bytes=state.get("log_bytes"),
-        metrics_bytes=state.get("metrics_bytes"),
-        environment=state.get("environment"),
-    )
-
-
-def _built(found: Mapping[str, Any]) -> BuiltEnvironment:
-    return BuiltEnvironment(
-        key=found["key"],
-        name=found["name"],
-        python=found["python"],
-        package_count=found["packages"],
-        size_bytes=found["bytes"],
-        last_used_at=datetime.fromtimestamp(found["last_used_at"], timezone.utc),
-        is_in_use=found["is_in_use"],
-    )
-
-
-def _find_uv() -> str | None:
-    """The uv that came with this package; the job agent finds one that did not."""
-    installed = Path(sys.executable).with_name("uv")
-    return str(installed) if installed.exists() else None
-
-
-def _instant(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:

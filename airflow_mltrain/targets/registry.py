@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import Field
+from typing import Any, Final, TypeVar
 
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import ComputeTarget
+from airflow_mltrain.targets.config import (
+    LocalTargetConfig,
+    SshFormConfig,
+    SshTargetConfig,
+    overlay,
+    read_ssh_extra,
+)
 from airflow_mltrain.targets.local import LocalTarget
 
 LOCAL: Final = "local"
-CONNECTION_TYPE = "mltrain_compute"
+SSH: Final = "ssh"
+CONNECTION_TYPE: Final = "mltrain_compute"
+_USABLE_TYPES: Final = f"{SSH!r} or {CONNECTION_TYPE!r}"
 
 
 def connect(name: str, settings: Settings) -> ComputeTarget:
@@ -40,29 +47,23 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     except AirflowNotFoundException:
         raise TargetNotFoundError(
             f"there is no compute target {name!r}: name an Airflow connection of type "
-            f"{CONNECTION_TYPE!r}, or {LOCAL!r} for this machine"
+            f"{_USABLE_TYPES}, or {LOCAL!r} for this machine"
         ) from None
+    extra = connection.extra_dejson
+    if connection.conn_type == SSH:
+        return _connect_ssh(name, name, read_ssh_extra(name, extra), settings)
     if connection.conn_type != CONNECTION_TYPE:
         raise TargetNotFoundError(
             f"Airflow connection {name!r} is of type {connection.conn_type!r}, which cannot run "
-            f"training runs: name one of type {CONNECTION_TYPE!r}"
+            f"training runs: name one of type {_USABLE_TYPES}"
         )
-    return _from_connection(name, connection.extra_dejson, settings)
+    if extra.get("kind") == SSH:
+        return _connect_ssh_form(name, extra, settings)
+    return _connect_local(name, extra, settings)
 
 
-class LocalTargetConfig(ConfigModel):
-    """The extra of a connection to this machine; the UI stores what was left empty as null."""
-
-    kind: Literal["local"] | None = LOCAL
-    root: Annotated[str, Field(strict=True, pattern="^/")] | None = None
-    max_concurrent_runs: Annotated[int, Field(strict=True, ge=1)] | None = None
-
-
-def _from_connection(name: str, extra: Mapping[str, Any], settings: Settings) -> LocalTarget:
-    try:
-        config = LocalTargetConfig.model_validate(extra)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"connection {name!r}: {error}") from error
+def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    config = _validated(name, LocalTargetConfig, extra)
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
     return LocalTarget(
         name,
@@ -70,3 +71,39 @@ def _from_connection(name: str, extra: Mapping[str, Any], settings: Settings) ->
         max_concurrent_runs=config.max_concurrent_runs,
         environments_max_bytes=settings.environments_max_bytes,
     )
+
+
+def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    from airflow.sdk import BaseHook  # noqa: PLC0415
+    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
+
+    form = _validated(name, SshFormConfig, extra)
+    try:
+        below = BaseHook.get_connection(form.connection)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            f"connection {name!r}: there is no Airflow connection {form.connection!r}"
+        ) from None
+    config = overlay(form, read_ssh_extra(form.connection, below.extra_dejson))
+    return _connect_ssh(name, form.connection, config, settings)
+
+
+def _connect_ssh(
+    name: str, connection: str, config: SshTargetConfig, settings: Settings
+) -> ComputeTarget:
+    from airflow_mltrain.targets.ssh import SshTarget  # noqa: PLC0415 - paramiko is dear
+    from airflow_mltrain.targets.ssh_connection import HostConnector  # noqa: PLC0415
+
+    hosts = HostConnector(connection, config)
+    limit = settings.environments_max_bytes
+    return SshTarget(name, config, hosts, environments_max_bytes=limit)
+
+
+_Config = TypeVar("_Config", bound=ConfigModel)
+
+
+def _validated(name: str, model: type[_Config], extra: Mapping[str, Any]) -> _Config:
+    try:
+        return model.model_validate(extra)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"connection {name!r}: {error}") from error

@@ -272,22 +272,3 @@ class StartContract(BenchContract):
         assert (state.status, state.exit_code) == (RunStatus.COMPLETED, 0)
         assert state.log.startswith(b"half a line\n[mltrain] the script has ended; stopping 1 ")
         assert not is_running(int((bench.outside / "pid").read_text()))
-
-    def test_a_job_may_start_another_which_outlives_it(
-        self, target: ComputeTarget, bench: JobBench
-    ) -> None:
-        inner = bench.job(target, "sh", "-c", f"sleep 0.5; env -i sleep 0.5; {_RUN_ONCE}")
-        work = bench.folder / "work.pickle"
-        work.write_bytes(pickle.dumps((target, inner)))
-        outer = bench.job(
-            target,
-            sys.executable,
-            "-c",
-            _STARTER.replace("sys.stdin.buffer", f"open({str(work)!r}, 'rb')"),
-        )
-
-        target.start(outer)
-
-        assert wait_until_ended(target, outer.run_id).status is RunStatus.COMPLETED
-        assert wait_until_ended(target, inner.run_id).status is RunStatus.COMPLETED
-        wait_for((bench.outside / "ran").exists)

@@ -40,6 +40,11 @@ def check_out(manifest: bytes, blobs: str, destination: str) -> None:
             _copy(_locate(folder, entry["sha256"]), path, int(entry["mode"], 8))
 
 
+def blobs_of(manifest: bytes) -> List[str]:
+    """The digests that a manifest names; ValueError where it is damaged."""
+    return list({entry["sha256"] for entry in _read_manifest(manifest) if "sha256" in entry})
+
+
 def find_leaving_link(links: Mapping[str, str]) -> Optional[str]:
     """Which of these links, path to target, leads outside the directory all paths are from.
 

@@ -4,22 +4,17 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import uuid
 from typing import Any, Dict, List, Optional
 
 from . import process
 from .burial import bury_if_dead, last_words
+from .checkout import blobs_of
 from .environment.cache import EnvironmentCache
 from .environment.credential import hand_over
-from .folder import TERMINAL, JobFolder, read_from, size_of, write_new
+from .folder import TERMINAL, JobFolder, write_new
+from .observer import Observer
 from .removal import make_removable
 
-_CHUNK_BYTES = 1024 * 1024
-_EXCHANGE_BYTES = 8 * 1024 * 1024
-_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.005, 0.02
-_LOOK_SECONDS_PER_JOB = 0.0005
-_LIVENESS_SECONDS = 1.0
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.supervisor import main; main(sys.argv[2:])"
@@ -65,38 +60,36 @@ def place(root: str) -> str:
     """Tells this root folder from any other, on whatever machine and under whatever path."""
     path = os.path.join(root, "place")
     os.makedirs(root, mode=0o700, exist_ok=True)
-    write_new(path, uuid.uuid4().hex.encode())
+    write_new(path, os.urandom(16).hex().encode())
     with open(path) as file:
         return file.read()
+
+
+def missing(root: str, digests: List[str]) -> List[str]:
+    """Which of these blobs the machine lacks."""
+    blobs = os.path.join(root, "blobs")
+    exists = os.path.exists
+    return [
+        digest for digest in digests if not exists("{}/{}/{}".format(blobs, digest[:2], digest))
+    ]
+
+
+def missing_of_snapshot(root: str, snapshot_id: str) -> Optional[List[str]]:
+    """Which blobs of a snapshot the machine lacks; None where it does not know the snapshot."""
+    path = os.path.join(root, "blobs", snapshot_id[:2], snapshot_id)
+    try:
+        with open(path, "rb") as file:
+            wanted = blobs_of(file.read())
+    except (FileNotFoundError, ValueError):
+        return None
+    return missing(root, wanted)
 
 
 def observe(
     root: str, seen: Dict[str, Dict[str, Any]], wait_seconds: float
 ) -> Dict[str, Dict[str, Any]]:
-    """The states of many jobs, with their log and metrics past the given positions.
-
-    `seen` maps a run id to {"status", "log", "metrics", "environment_key"}: what the caller knows
-    already. Returns as
-    soon as one of them has news, at the latest after `wait_seconds`. A run id that was never
-    started here is missing from the answer. At most a mebibyte of each log comes at once.
-    """
-    folders = {run_id: JobFolder(root, run_id) for run_id in seen}
-    deadline = time.monotonic() + wait_seconds
-    pause = max(_FIRST_LOOK_SECONDS, _LOOK_SECONDS_PER_JOB * len(seen))
-    last_pause = max(_LAST_LOOK_SECONDS, _LOOK_SECONDS_PER_JOB * len(seen))
-    next_liveness = 0.0
-    while True:
-        now = time.monotonic()
-        if now >= next_liveness:
-            next_liveness = now + _LIVENESS_SECONDS
-            for folder in folders.values():
-                _try_to_bury(folder)
-        states = {run_id: folder.read_state() for run_id, folder in folders.items()}
-        has_news = any(_has_news(folders[run_id], states[run_id], seen[run_id]) for run_id in seen)
-        if has_news or now >= deadline:
-            return _answer(folders, states, seen)
-        time.sleep(min(pause, max(0.0, deadline - now)))
-        pause = min(pause * 1.5, last_pause)
+    """The states of many jobs, as `Observer.observe` says, for who asks once."""
+    return Observer(root).observe(seen, wait_seconds)
 
 
 def cancel(root: str, run_id: str) -> None:
@@ -184,44 +177,3 @@ def _try_to_bury(folder: JobFolder) -> None:
         bury_if_dead(folder)
     except OSError as error:  # a full disk must not hide the other jobs; the next look tries again
         print("job {} is dead, not recorded yet: {}".format(folder.run_id, error), file=sys.stderr)
-
-
-def _has_news(folder: JobFolder, state: Optional[Dict[str, Any]], known: Dict[str, Any]) -> bool:
-    if state is None:
-        return False
-    return bool(
-        state["status"] != known["status"]
-        or state["status"] in TERMINAL
-        or size_of(folder.log) > known["log"]
-        or size_of(folder.metrics) > known["metrics"]
-    )
-
-
-def _answer(
-    folders: Dict[str, JobFolder],
-    states: Dict[str, Optional[Dict[str, Any]]],
-    seen: Dict[str, Dict[str, Any]],
-) -> Dict[str, Dict[str, Any]]:
-    found = {run_id: state for run_id, state in states.items() if state is not None}
-    # Those who need little come first, and what they leave is shared: nobody is crowded out.
-    by_need = sorted(found, key=lambda run_id: _unread(folders[run_id], seen[run_id]))
-    budget = _EXCHANGE_BYTES
-    answer = {}
-    for index, run_id in enumerate(by_need):
-        folder, known = folders[run_id], seen[run_id]
-        limit = min(_CHUNK_BYTES, budget // (2 * (len(by_need) - index)))
-        log = read_from(folder.log, known["log"], limit)
-        metrics = read_from(folder.metrics, known["metrics"], limit)
-        budget -= len(log) + len(metrics)
-        answer[run_id] = dict(found[run_id], log=log, metrics=metrics)
-        key = found[run_id].get("environment_key")
-        if key != known["environment_key"]:
-            digest = found[run_id].get("environment_digest")
-            answer[run_id]["environment"] = folder.read_environment(digest)
-    return answer
-
-
-def _unread(folder: JobFolder, known: Dict[str, Any]) -> int:
-    return (
-        size_of(folder.log) - int(known["log"]) + size_of(folder.metrics) - int(known["metrics"])
-    )

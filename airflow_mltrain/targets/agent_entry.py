@@ -1,0 +1,171 @@
+"""How a job agent is begun on a machine where there may be none yet."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+from airflow_mltrain import runtime
+from airflow_mltrain.errors import TargetUnreachableError
+from airflow_mltrain.targets.agent_session import AgentSession, Stream, as_hello
+
+_RUNTIME = Path(runtime.__file__).parent
+_BOOT_SECONDS = 30.0
+_PYTHONS: Final = ("python3", *(f"python3.{minor}" for minor in range(14, 7, -1)))
+_NOISE_BYTES = 2000
+# No word of it means anything else to sh, bash, zsh, fish or csh.
+_FIND_PYTHON = (
+    'for p in "$@"; do case $p in "~/"*) p=$HOME/${p#"~/"};; esac; '
+    'if command -v "$p" >/dev/null; then '
+    'exec "$p" -I -S -X utf8 -c "import sys; exec(sys.stdin.buffer.readline())"; '
+    "fi; done; echo no-python-found; exit 127"
+)
+
+
+@dataclass(frozen=True)
+class _JobAgent:
+    """The files of the job agent as they travel, and their name by content."""
+
+    content: bytes
+    digest: str
+
+
+class NoEntryError(TargetUnreachableError):
+    """The machine was reached, and the job agent could not begin there."""
+
+
+def enter(
+    open_stream: Callable[[str], Stream], root: str, python: str | None, machine: str
+) -> AgentSession:
+    """Begin a job agent and a session with it.
+
+    `open_stream` runs a command line, through whatever shell the machine's login has. `machine`
+    is its name for messages. Raises NoEntryError saying what to mend, and what `open_stream` does.
+    """
+    candidates = list((python,) if python else _PYTHONS)
+    while True:
+        stream = open_stream(command_line(candidates))
+        entry = _Entry(stream, machine, time.monotonic() + _BOOT_SECONDS)
+        try:
+            session = entry.begin(root)
+        except BaseException:
+            stream.close()
+            raise
+        if session is not None:
+            return session
+        stream.close()
+        if len(candidates) == 1 or python is not None:
+            raise NoEntryError(
+                f"{machine}: {entry.old_python} there is too old; install Python 3.8 or newer, or "
+                "name one as `python` in the compute target's settings"
+            )
+        candidates = candidates[1:]
+
+
+def command_line(candidates: Sequence[str]) -> str:
+    """What has the first of these Pythons that is there read a program from its input."""
+    words = ["exec", "/bin/sh", "-c", _FIND_PYTHON, "sh", *candidates]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+class _Entry:
+    """The talk with `runtime/boot.py`, line by line, before there are frames."""
+
+    def __init__(self, stream: Stream, machine: str, deadline: float) -> None:
+        self.old_python = ""
+        self._stream = stream
+        self._machine = machine
+        self._deadline = deadline
+        self._token = token_hex(16)
+        self._received = b""
+
+    def begin(self, root: str) -> AgentSession | None:
+        """The session; None where the Python is too old."""
+        agent = job_agent()
+        source = (_RUNTIME / "boot.py").read_text()
+        wanted = {"root": root, "digest": agent.digest, "token": self._token}
+        asked_at = time.time()
+        self._send(f"exec({source!r})\n{json.dumps(wanted)}\n".encode())
+        facts = self._answer()
+        if "needs" in facts:
+            packed = zlib.compress(agent.content)
+            asked_at = time.time()
+            self._send(b"%d\n%b" % (len(packed), packed))
+            facts = self._answer()
+        if "old" in facts:
+            self.old_python = f"Python {facts['old']} ({facts['python']})"
+            return None
+        if "fault" in facts:
+            raise NoEntryError(
+                f"{self._machine}: the root folder {facts['root']} cannot be used: "
+                f"{facts['fault']}; mend that, or name another folder as `root` in the compute "
+                "target's settings"
+            )
+        skew = facts["time"] - (asked_at + time.time()) / 2
+        return AgentSession(self._stream, as_hello(facts, skew), self._received)
+
+    def _send(self, content: bytes) -> None:
+        try:
+            self._stream.send(content)
+        except (OSError, EOFError) as error:
+            raise self._no_entry() from error
+
+    def _answer(self) -> dict[str, Any]:
+        """The next line that begins with the token; the rest is what the login printed."""
+        mark = f"\n{self._token} ".encode()
+        while True:
+            _, found, rest = self._received.partition(mark)
+            line, end, behind = rest.partition(b"\n")
+            if found and end:
+                self._received = behind
+                return dict(json.loads(line))
+            try:
+                received = self._stream.receive(65536)
+            except TimeoutError:
+                received = None
+            except (OSError, EOFError):
+                received = b""
+            if received == b"":
+                raise self._no_entry()
+            if received is None and time.monotonic() > self._deadline:
+                raise NoEntryError(
+                    f"{self._machine}: the job agent did not begin within {_BOOT_SECONDS:.0f} "
+                    f"seconds; does the login shell wait for something?{self._said()}"
+                )
+            self._received += received or b""
+
+    def _no_entry(self) -> NoEntryError:
+        if b"no-python-found" in self._received:
+            return NoEntryError(
+                f"{self._machine}: no Python was found there; install Python 3.8 or newer "
+                "(apt-get install python3), or name one as `python` in the compute target's "
+                "settings"
+            )
+        return NoEntryError(
+            f"{self._machine}: the login ended before the job agent began; it needs a login that "
+            f"runs commands, and Python 3.8 or newer{self._said()}"
+        )
+
+    def _said(self) -> str:
+        text = self._received[-_NOISE_BYTES:].decode(errors="replace").strip()
+        return f". The machine said:\n{text}" if text else ""
+
+
+@cache
+def job_agent() -> _JobAgent:
+    """The job agent of this package, whose name changes with any of its files."""
+    files = {
+        str(path.relative_to(_RUNTIME)): path.read_text(encoding="utf-8")
+        for path in sorted(_RUNTIME.rglob("*.py"))
+    }
+    content = json.dumps(files, sort_keys=True).encode()
+    return _JobAgent(content, sha256(content).hexdigest()[:32])

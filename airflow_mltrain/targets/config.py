@@ -1,0 +1,97 @@
+"""What a connection says of a compute target, checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.errors import ConfigurationError
+
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _parse_json(value: Any) -> Any:
+    """A form has text where this has a mapping."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"this is not JSON: {error}") from None
+
+
+def _check_variables(value: dict[str, str] | None) -> dict[str, str] | None:
+    for name, text in (value or {}).items():
+        if not _VARIABLE_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of an environment variable")
+        if "\0" in text:
+            raise ValueError(f"the value of {name!r} has a NUL in it")
+    return value
+
+
+def _check_root(value: str) -> str:
+    if not value.startswith(("/", "~/")) or "\0" in value or not value.strip("~/"):
+        raise ValueError("give an absolute path, or one below the login's home: ~/...")
+    return value
+
+
+_Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\x00]*$")]
+_Count = Annotated[int, Field(strict=True, ge=1)]
+_Variables = Annotated[
+    dict[str, Annotated[str, Field(strict=True)]] | None,
+    BeforeValidator(_parse_json),
+    AfterValidator(_check_variables),
+]
+
+
+class LocalTargetConfig(ConfigModel):
+    """The extra of a connection to this machine; the UI stores what was left empty as null."""
+
+    kind: Literal["local"] | None = "local"
+    root: Annotated[str, Field(strict=True, pattern="^/")] | None = None
+    max_concurrent_runs: _Count | None = None
+
+
+class SshTargetConfig(ConfigModel):
+    """How jobs run on an SSH host; `null` is as if it were not there."""
+
+    root: Annotated[str, Field(strict=True), AfterValidator(_check_root)] | None = None
+    python: _Text | None = None
+    max_concurrent_runs: _Count | None = None
+    environment_variables: _Variables = Field(default=None, repr=False)
+    jump_host: _Text | None = None
+    proxy_command: _Text | None = None
+
+    @property
+    def root_folder(self) -> str:
+        """Where everything of a run lies, on the host."""
+        return self.root or "~/.mltrain"
+
+
+class SshFormConfig(SshTargetConfig):
+    """The extra of a connection of our own type that points at one of type `ssh`."""
+
+    kind: Literal["ssh"]
+    connection: _Text
+
+
+def read_ssh_extra(connection: str, extra: Mapping[str, Any]) -> SshTargetConfig:
+    """What stands under `mltrain` in the extra of a connection of type `ssh`."""
+    try:
+        found = _parse_json(extra.get("mltrain"))
+        return SshTargetConfig.model_validate({} if found is None else found)
+    except (ConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None
+
+
+def overlay(form: SshFormConfig, below: SshTargetConfig) -> SshTargetConfig:
+    """What the form says, and for what it leaves empty what the connection below says."""
+    said = form.model_dump(exclude={"kind", "connection"}, exclude_none=True)
+    return SshTargetConfig.model_validate({**below.model_dump(exclude_none=True), **said})

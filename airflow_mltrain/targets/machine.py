@@ -1,0 +1,85 @@
+"""What crosses between this package and a job agent, wherever the agent runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
+
+_NOTICED_SKEW_SECONDS = 1.0
+
+
+def spec_of(
+    job: Job, *, max_concurrent_runs: int | None, environments_max_bytes: int | None
+) -> dict[str, Any]:
+    """A job as `job.json` has it, without what its machine adds and without credentials."""
+    environment = None
+    if job.environment is not None:
+        request = job.environment
+        environment = {one.name: getattr(request, one.name) for one in fields(request)}
+        del environment["credentials"]  # job.json is kept
+        environment["max_cache_bytes"] = environments_max_bytes
+    return {
+        "run_id": job.run_id,
+        "snapshot_id": job.snapshot_id,
+        "argv": list(job.argv),
+        "environment_variables": dict(job.environment_variables),
+        "max_run_duration_seconds": job.max_run_duration_seconds,
+        "cancel_grace_seconds": job.cancel_grace_seconds,
+        "max_concurrent_runs": max_concurrent_runs,
+        "environment": environment,
+    }
+
+
+def known_of(seen: Seen) -> dict[str, Any]:
+    """What an observer knows of a job, as the agent reads it."""
+    return {**asdict(seen), "status": str(seen.status)}
+
+
+def job_state(state: Mapping[str, Any]) -> JobState:
+    """A job's state as the agent tells it; its log and metrics are bytes by now."""
+    return JobState(
+        status=RunStatus(state["status"]),
+        log=state["log"],
+        metrics=state["metrics"],
+        exit_code=state.get("exit_code"),
+        reason=state.get("reason"),
+        started_at=_instant(state.get("started_at")),
+        ended_at=_instant(state.get("ended_at")),
+        log_bytes=state.get("log_bytes"),
+        metrics_bytes=state.get("metrics_bytes"),
+        environment=state.get("environment"),
+    )
+
+
+def by_this_clock(state: JobState, clock_skew_seconds: float) -> JobState:
+    """The same state, its instants as this machine's clock would have shown them."""
+    if abs(clock_skew_seconds) < _NOTICED_SKEW_SECONDS:
+        return state
+    skew = timedelta(seconds=clock_skew_seconds)
+    return replace(
+        state,
+        started_at=state.started_at and state.started_at - skew,
+        ended_at=state.ended_at and state.ended_at - skew,
+    )
+
+
+def built_environment(found: Mapping[str, Any]) -> BuiltEnvironment:
+    """An environment as the agent lists it."""
+    return BuiltEnvironment(
+        key=found["key"],
+        name=found["name"],
+        python=found["python"],
+        package_count=found["packages"],
+        size_bytes=found["bytes"],
+        last_used_at=datetime.fromtimestamp(found["last_used_at"], timezone.utc),
+        is_in_use=found["is_in_use"],
+    )
+
+
+def _instant(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)

@@ -1,0 +1,234 @@
+"""A machine reached from elsewhere as a compute target: each verb asks its job agent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
+from airflow_mltrain.targets import blob_stream
+from airflow_mltrain.targets.agent_session import AgentFaultError, AgentSession, SessionLostError
+from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
+from airflow_mltrain.targets.bundled_uv import BundledUv, find_bundled_uv
+from airflow_mltrain.targets.check import Finding, judge
+from airflow_mltrain.targets.machine import (
+    built_environment,
+    by_this_clock,
+    job_state,
+    known_of,
+    spec_of,
+)
+from airflow_mltrain.targets.received_tree import ReceivedTree
+from airflow_mltrain.targets.session_keeper import SessionKeeper
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """How jobs run on a machine."""
+
+    python: str | None = None
+    max_concurrent_runs: int | None = None
+    environments_max_bytes: int | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass
+class _View:
+    """What the agent was told about the jobs that one thread watches, so as not to repeat it."""
+
+    session: AgentSession
+    number: int
+    sent: dict[str, Seen] = field(default_factory=dict)
+
+
+class RemoteMachine:
+    """Runs jobs on a machine through the job agent there, over the session of its keeper.
+
+    A broken session is opened anew, once, and what was asked is asked again: every verb may be
+    repeated. Transfers go on where they were cut, as long as that brings them forward.
+    """
+
+    def __init__(
+        self, name: str, keeper: SessionKeeper, settings: MachineSettings, *, label: str
+    ) -> None:
+        self.name = name
+        self._keeper = keeper
+        self._settings = settings
+        self._label = label
+        self._views: list[_View] = []
+        self._view_numbers = count(1)
+
+    @property
+    def place(self) -> str:
+        return self._asked(lambda session: session.hello.place)
+
+    @property
+    def interpreter(self) -> str:
+        return self._settings.python or "python"
+
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        wanted = list(digests)
+        return self._asked(lambda session: blob_stream.ask_missing(session, wanted))
+
+    def missing_of_snapshot(self, snapshot_id: str) -> set[str] | None:
+        def ask(session: AgentSession) -> set[str] | None:
+            is_known, body = session.ask_for_body("missing_of_snapshot", snapshot_id=snapshot_id)
+            return blob_stream.read_digests(body) if is_known else None
+
+        return self._asked(ask)
+
+    def upload(self, blobs: Mapping[str, Path]) -> None:
+        if not blobs:
+            return
+        transfer = blob_stream.BlobTransfer(blobs)
+        self._asked(transfer.send, progress=lambda: transfer.progress)
+
+    def start(self, job: Job) -> None:
+        settings = self._settings
+        spec = spec_of(
+            job,
+            max_concurrent_runs=settings.max_concurrent_runs,
+            environments_max_bytes=settings.environments_max_bytes,
+        )
+        credentials = None
+        if job.environment is not None:
+            credentials = dict(job.environment.credentials)
+            self._bring_uv(spec["environment"])
+        self._ask(
+            "start",
+            spec=spec,
+            variables=dict(settings.environment_variables),
+            credentials=credentials,
+        )
+
+    def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
+        return self._asked(lambda session: self._observe(session, seen, wait_seconds))
+
+    def cancel(self, run_id: str) -> None:
+        self._ask("cancel", run_id=run_id)
+
+    def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:
+        tree = ReceivedTree(destination)
+
+        def take(session: AgentSession) -> tuple[str, ...]:
+            with session.asking("fetch", run_id=run_id, have=tree.have) as question:
+                tree.take(question.parts())
+                return tuple(question.result)
+
+        left_behind = self._asked(take, progress=lambda: sum(tree.have.values()))
+        tree.finish()
+        return left_behind
+
+    def discard(self, run_id: str) -> None:
+        self._ask("discard", run_id=run_id)
+
+    def list_environments(self) -> list[BuiltEnvironment]:
+        return [built_environment(one) for one in self._ask("list_environments")]
+
+    def collect_environments(
+        self, max_bytes: int | None, *, is_dry_run: bool = False
+    ) -> list[BuiltEnvironment]:
+        found = self._ask("collect_environments", max_bytes=max_bytes, is_dry_run=is_dry_run)
+        return [built_environment(one) for one in found if one["key"]]
+
+    def check(self) -> tuple[Finding, ...]:
+        def examine(session: AgentSession) -> tuple[Finding, ...]:
+            facts = session.ask("examine")
+            return judge(facts, clock_skew_seconds=session.hello.clock_skew_seconds)
+
+        return self._asked(examine)
+
+    def _observe(
+        self, session: AgentSession, seen: Mapping[str, Seen], wait_seconds: float
+    ) -> dict[str, JobState]:
+        view = self._take_view(session)
+        changed = {run_id: one for run_id, one in seen.items() if view.sent.get(run_id) != one}
+        dropped = [run_id for run_id in view.sent if run_id not in seen]
+        result, body = session.ask_for_body(
+            "observe",
+            view=view.number,
+            changed={run_id: known_of(one) for run_id, one in changed.items()},
+            dropped=dropped,
+            wait_seconds=wait_seconds,
+        )
+        view.sent = dict(seen)
+        self._views.append(view)  # not after an error: what the agent knows then is uncertain
+        unknown = set(result["unknown"])
+        states = {
+            run_id: JobState(one.status) for run_id, one in seen.items() if run_id not in unknown
+        }
+        position = 0
+        for run_id, state in result["states"].items():
+            log_end = position + state["log"]
+            end = log_end + state["metrics"]
+            told = dict(state, log=body[position:log_end], metrics=body[log_end:end])
+            states[run_id] = by_this_clock(job_state(told), session.hello.clock_skew_seconds)
+            position = end
+        return states
+
+    def _take_view(self, session: AgentSession) -> _View:
+        while self._views:
+            try:
+                view = self._views.pop()
+            except IndexError:  # another thread took the last one
+                break
+            if view.session is session:
+                return view
+        return _View(session, next(self._view_numbers))
+
+    def _bring_uv(self, request: Mapping[str, Any]) -> None:
+        """Give the machine this one's uv, if it has to build an environment and has none."""
+        uv = find_bundled_uv()
+        if uv is None or not self._asked(lambda session: _needs(session, uv, request)):
+            return
+        digest = uv.digest()
+        if self.missing([digest]):
+            self.upload({digest: uv.path})
+        self._ask("keep_uv", digest=digest, name=uv.name)  # where it does not run, pip is used
+
+    def _ask(self, verb: str, **arguments: Any) -> Any:
+        return self._asked(lambda session: session.ask(verb, **arguments))
+
+    def _asked(
+        self, work: Callable[[AgentSession], _Result], progress: Callable[[], int] = lambda: 0
+    ) -> _Result:
+        reached, is_last = progress(), False
+        while True:
+            session = self._keeper.session()
+            try:
+                return work(session)
+            except SessionLostError as error:
+                is_forward = progress() > reached
+                if is_last and not is_forward:
+                    raise TargetUnreachableError(
+                        f"compute target {self.name!r} ({self._label}) does not answer: {error}; "
+                        "its runs go on, repeat when it is back"
+                    ) from error
+                reached, is_last = progress(), not is_forward
+            except AgentFaultError as error:
+                raise self._error_for(error, session) from error
+
+    def _error_for(self, fault: AgentFaultError, session: AgentSession) -> TargetError:
+        where = f"compute target {self.name!r} ({self._label})"
+        if fault.kind == "StartError":
+            return JobStartError(f"{where} could not start the run: {fault}")
+        if fault.kind == "OSError":
+            return TargetUnreachableError(
+                f"{where} cannot use its root folder {session.hello.root}: {fault}; its runs are "
+                "as they were, repeat when that is mended"
+            )
+        if fault.kind == "NotEndedError":
+            return TargetError(f"{where}: {fault}")
+        return TargetError(f"{where}: the job agent failed:\n{fault}")
+
+
+def _needs(session: AgentSession, uv: BundledUv, request: Mapping[str, Any]) -> bool:
+    if session.hello.machine != os.uname().machine:
+        return False
+    return bool(session.ask("lacks_uv", request=dict(request), name=uv.name))

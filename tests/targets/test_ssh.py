@@ -1,0 +1,49 @@
+"""An SSH host as a compute target: the contract, through a real sshd."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_mltrain.targets.registry import connect
+from tests.contracts.compute_target import ComputeTargetContract
+from tests.services.jobs import JobBench, require_quiet
+from tests.services.ssh_host import SshHost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_mltrain.settings import Settings
+    from airflow_mltrain.targets.base import ComputeTarget
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[SshHost]:
+    noise = "echo 'Welcome!'; echo oh >&2\n"
+    with SshHost(own_processes=False, home_name="my home", bashrc=noise) as host:
+        yield host
+
+
+class TestSshTarget(ComputeTargetContract):
+    """As a user who has nothing but a home, with spaces in its name, and a noisy login."""
+
+    @pytest.fixture
+    def bench(self, host: SshHost) -> Iterator[JobBench]:
+        """Where the host's user may write too."""
+        bench = JobBench(host.make_shared_folder())
+        bench.outside.chmod(0o777)
+        yield bench
+        require_quiet(bench)
+
+    @pytest.fixture
+    def target(
+        self, host: SshHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> ComputeTarget:
+        root = f"{host.make_shared_folder()}/the team's \"root\""
+        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain={"root": root}))
+        return connect("gpu_box", settings)
+
+    @pytest.fixture
+    def same_target(self, target: ComputeTarget, settings: Settings) -> ComputeTarget:
+        return connect(target.name, settings)
