@@ -15,6 +15,7 @@ MLTrainError
 +-- RunFailedError             a run that was waited for ended as Failed
 +-- RunCanceledError           a run that was waited for ended as Canceled
 +-- WaitTimeoutError           the wait ended before the run; the run goes on
+    +-- UnreachableTimeoutError    as its target, or the run history, was silent for long
 """
 
 from __future__ import annotations
@@ -83,3 +84,7 @@ class RunCanceledError(MLTrainError):
 
 class WaitTimeoutError(MLTrainError):
     """The wait ended before the run did; the run goes on and can be waited for again."""
+
+
+class UnreachableTimeoutError(WaitTimeoutError):
+    """The wait ended because nothing had answered it for long; the message says how to go on."""

@@ -15,9 +15,10 @@ from airflow.sdk import BaseHook
 
 from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
-from airflow_mltrain.errors import RunHistoryUnavailableError, TargetUnreachableError
+from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.targets.registry import LOCAL
 from airflow_mltrain.task_log import LineReader, as_messages
 from airflow_mltrain.triggers.training_run import state_in
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _STEP_SECONDS = 0.5
-_UNREACHABLE_SECONDS = 5.0
 _KILL_SECONDS = 3.0  # Airflow kills a task five seconds after it told it to stop
 _MOST_METRIC_VALUES = 10_000
 _SEE_IT_END = (
@@ -66,28 +66,36 @@ def follow_in_task(
     *,
     seconds: float | None,
     is_interrupted: Callable[[], bool] = lambda: False,
+    unreachable_timeout_seconds: float | None = None,
 ) -> RunRecord:
     """Follow a run for some seconds, or to its end with None, with its log in the task log.
 
     Returns the run as it is then; it may not have ended. A target or a history that does not
-    answer is waited for.
+    answer is waited for, until UnreachableTimeoutError; a history that has never answered also
+    beyond those seconds. Interrupted by then, it raises RunHistoryUnavailableError.
     """
+    limit_seconds = workspace.settings.unreachable_limit(unreachable_timeout_seconds)
+    silence = Silence(run_id, limit_seconds, log.warning)
     deadline = math.inf if seconds is None else time.monotonic() + seconds
+    record: RunRecord | None = None
 
     def is_over() -> bool:
+        if record is None or record.status.is_terminal:  # nothing to return, or a log to show
+            return is_interrupted()
         return is_interrupted() or time.monotonic() >= deadline
 
-    record = None
     while True:
         try:
+            record = record or workspace.history.get(run_id)
             for record in _show(workspace, run_id, reader):
+                silence.end()
                 if record.status.is_terminal or is_over():
                     return record
-        except (TargetUnreachableError, RunHistoryUnavailableError) as error:
-            if record is None and is_over():
-                raise
-            log.warning("run %s goes on unobserved for now: %s", run_id, error)
-            if _sleep(_UNREACHABLE_SECONDS, is_over) and record is not None:
+        except UNANSWERED as error:
+            pause_seconds = silence.note(error, record.target if record else None)
+            if _sleep(pause_seconds, is_over):
+                if record is None:
+                    raise
                 return record
 
 
@@ -126,13 +134,17 @@ def _sleep(seconds: float, is_over: Callable[[], bool]) -> bool:
 def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool) -> RunRecord:
     """Cancel a run whose task is given up, and see it to its end.
 
-    Where Airflow is about to kill the task (`is_killed_soon`), a process of its own goes on
-    watching a run that takes its grace period.
+    A process of its own goes on watching where the target does not answer, and where Airflow is
+    about to kill the task (`is_killed_soon`) while the run takes its grace period.
     """
-    submission.cancel(workspace, run_id)
-    record = progress.await_end(
-        workspace, run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
-    )
+    try:
+        submission.cancel(workspace, run_id)
+        record = progress.await_end(
+            workspace, run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
+        )
+    except TargetUnreachableError as error:
+        log.warning("run %s is canceled as soon as its target answers: %s", run_id, error)
+        record = workspace.history.get(run_id)
     if not record.status.is_terminal:
         _leave_to_watcher(workspace, record)
     return record

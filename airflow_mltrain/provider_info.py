@@ -51,6 +51,11 @@ def _option(description: str, default: str, kind: str = "string", **more: Any) -
     }
 
 
+def _field(label: str, description: str, *, kind: str = "string", **more: Any) -> dict[str, Any]:
+    schema = {"type": [kind, "null"], **more}
+    return {"label": label, "description": description, "schema": schema}
+
+
 _COMPUTE_TARGET = {
     "connection-type": "mltrain_compute",
     "hook-class-name": "airflow_mltrain.hooks.compute_target.ComputeTargetHook",
@@ -61,21 +66,47 @@ _COMPUTE_TARGET = {
         "placeholders": {},
     },
     "conn-fields": {
-        "kind": {
-            "label": "Kind",
-            "description": "What the target is: `local` is the machine that submits.",
-            "schema": {"type": ["string", "null"], "enum": ["local"], "default": "local"},
-        },
-        "root": {
-            "label": "Root folder",
-            "description": "Absolute path; everything of a run lies below it.",
-            "schema": {"type": ["string", "null"]},
-        },
-        "max_concurrent_runs": {
-            "label": "Runs at once",
-            "description": "The rest waits as Queued; empty for no limit.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
-        },
+        "kind": _field(
+            "Kind",
+            "What the target is: `local` is the machine that submits, `ssh` a host that an SSH "
+            "connection leads to.",
+            enum=["local", "ssh"],
+            default="local",
+        ),
+        "connection": _field(
+            "SSH connection",
+            "For kind `ssh`: the id of a connection of type SSH: host, login and credentials.",
+        ),
+        "root": _field(
+            "Root folder",
+            "Everything of a run lies below it: an absolute path, or on a host also ~/...; empty "
+            "for ~/.mltrain there.",
+        ),
+        "python": _field(
+            "Python",
+            "On a host: name or path of its Python, 3.8 or newer; empty to look for one.",
+        ),
+        "max_concurrent_runs": _field(
+            "Runs at once",
+            "The rest waits as Queued; empty for no limit.",
+            kind="integer",
+            minimum=1,
+        ),
+        "environment_variables": _field(
+            "Environment variables",
+            "On a host: what its runs begin with, as JSON, such as "
+            '{"SSL_CERT_FILE": "/etc/ssl/corporate.pem"}.',
+            format="password",
+        ),
+        "jump_host": _field(
+            "Jump host",
+            "For a host that is reached through another: the id of that one's SSH connection.",
+        ),
+        "proxy_command": _field(
+            "Proxy command",
+            "Or a command whose input and output lead to the host, with %h, %p and %r for its "
+            "name, port and login.",
+        ),
     },
 }
 
@@ -118,5 +149,11 @@ _OPTIONS = {
     ),
     "defer_after_seconds": _option(
         "How long a task follows its run itself before it defers, in seconds.", "10", "float"
+    ),
+    "unreachable_timeout_seconds": _option(
+        "How long a wait goes on without an answer of the compute target or the run history, in "
+        "seconds. Then the task fails and its run goes on; 0 for no limit.",
+        "86400",
+        "float",
     ),
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import logging
+import math
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from airflow_mltrain.errors import (
 )
 from airflow_mltrain.runs.record import MetricRecord, RunRecord
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.snapshots.snapshot import restore_snapshot
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from airflow_mltrain.workspace import Workspace
 
 _STEP_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -65,21 +70,17 @@ class Run:
         RunFailedError unless `raise_on_error` is False; a canceled one does not. WaitTimeoutError
         says that `timeout_seconds` were over first; the run goes on. Outputs are waited for in
         any case, so `wait_post_processing` changes nothing.
+
+        A compute target or a run history that does not answer is waited for; its silence and its
+        return are logged. UnreachableTimeoutError says that it lasted longer than `[mltrain]
+        unreachable_timeout_seconds`; the run goes on then too.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        step_seconds = _STEP_SECONDS if deadline is None else min(_STEP_SECONDS, 0.1)
-        record = submission.start(self._workspace, self._record())  # if its submitter could not
-        for step in progress.follow(self._workspace, self.id, wait_seconds=step_seconds):
-            record = step.record
-            if show_output:
-                sys.stdout.write(decoder.decode(step.log))
-                sys.stdout.flush()
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-        if not record.status.is_terminal:
+        deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        record = self._await_end(deadline, _print_log() if show_output else lambda _: None)
+        if record is None or not record.status.is_terminal:
+            status = "unobserved" if record is None else record.status
             raise WaitTimeoutError(
-                f"run {self.id} is still {record.status} after {timeout_seconds} seconds; it "
+                f"run {self.id} is still {status} after {timeout_seconds} seconds; it "
                 "goes on, and can be waited for again"
             )
         if raise_on_error and record.status is RunStatus.FAILED:
@@ -178,6 +179,39 @@ class Run:
     def __repr__(self) -> str:
         return f"Run(experiment={self.experiment.name!r}, id={self.id!r})"
 
+    def _await_end(self, deadline: float, show: Callable[[bytes], None]) -> RunRecord | None:
+        """The run at its end or at the deadline; None where the history was silent until then."""
+        silence = Silence(self.id, self._workspace.settings.unreachable_limit(None), log.warning)
+        step_seconds = _STEP_SECONDS if deadline == math.inf else min(_STEP_SECONDS, 0.1)
+        log_position = 0
+        record = None
+        while True:
+            try:
+                record = self._record()
+                self._catch_up(record)
+                for step in progress.follow(
+                    self._workspace, self.id, log_position=log_position, wait_seconds=step_seconds
+                ):
+                    silence.end()
+                    record, log_position = step.record, step.log_position
+                    show(step.log)
+                    if time.monotonic() >= deadline:
+                        return record
+            except UNANSWERED as error:
+                pause_seconds = silence.note(error, record.target if record else None)
+                time.sleep(max(0.0, min(pause_seconds, deadline - time.monotonic())))
+                if time.monotonic() >= deadline:
+                    return record
+            else:
+                return record
+
+    def _catch_up(self, record: RunRecord) -> None:
+        """Start or cancel the run if whoever asked for it did not get through."""
+        if record.status is RunStatus.CANCEL_REQUESTED and not record.is_started:
+            submission.cancel(self._workspace, self.id)
+        else:
+            submission.start(self._workspace, record)
+
     @property
     def _workspace(self) -> Workspace:
         return self.experiment.workspace
@@ -188,6 +222,16 @@ class Run:
     def _kept_folder(self) -> Path:
         progress.refresh(self._workspace, self.id)
         return self._workspace.artifacts.run_folder(self.id)
+
+
+def _print_log() -> Callable[[bytes], None]:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def show(content: bytes) -> None:
+        sys.stdout.write(decoder.decode(content))
+        sys.stdout.flush()
+
+    return show
 
 
 def require_success(workspace: Workspace, record: RunRecord) -> None:

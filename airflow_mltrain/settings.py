@@ -25,6 +25,14 @@ class Settings:
     cancel_grace_seconds: float = 30.0
     defer_after_seconds: float = 10.0
     event_delay_seconds: float = 6.0
+    unreachable_timeout_seconds: float | None = 86_400.0
+
+    def unreachable_limit(self, given_seconds: float | None) -> float | None:
+        """How long a wait outlasts silence; None for ever, as given or else as configured.
+
+        Whoever waits gives 0 for no limit, and None to leave it to the settings.
+        """
+        return self.unreachable_timeout_seconds if given_seconds is None else given_seconds or None
 
 
 def read_settings() -> Settings:
@@ -64,6 +72,7 @@ def read_settings() -> Settings:
         cancel_grace_seconds=number("cancel_grace_seconds", 30),
         defer_after_seconds=number("defer_after_seconds", 10),
         event_delay_seconds=heartbeat_seconds + 1.0,
+        unreachable_timeout_seconds=number("unreachable_timeout_seconds", 86_400) or None,
     )
 
 

@@ -64,6 +64,7 @@ def submit(
     is refused, with ConfigurationError or SnapshotError, before anything is recorded or started.
     With TargetUnreachableError the run is recorded, and submitting or waiting again starts it.
     """
+    workspace.get_target(config.run_config.target)  # a remote one is called up from here on
     prior = workspace.history.find_latest(occasion.key) if occasion else None
     asking = (config.run_config.environment, environment)
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):

@@ -82,7 +82,7 @@ def _define_list(parser: ArgumentParser) -> None:
 
 def _define_show(parser: ArgumentParser) -> None:
     _add_environment(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    _add_json(parser)
 
 
 def _define_build(parser: ArgumentParser) -> None:
@@ -106,6 +106,17 @@ def _define_collection(parser: ArgumentParser) -> None:
         "(default: the setting environments_max_gigabytes)",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+
+
+def _define_check(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "target", metavar="NAME", help="the compute target: an Airflow connection id, or local"
+    )
+    _add_json(parser)
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
 
 
 def _add_environment(parser: ArgumentParser) -> None:
@@ -137,7 +148,10 @@ def _read_gigabytes(text: str) -> float:
     return gigabytes
 
 
-_GROUPS: Final = {"env": "environments: what software a script needs"}
+_GROUPS: Final = {
+    "env": "environments: what software a script needs",
+    "targets": "compute targets: the places that execute runs",
+}
 
 _COLLECTION = "remove the environments of a target that were not used for longest"
 COMMANDS: Final = (
@@ -161,4 +175,16 @@ COMMANDS: Final = (
     ),
     Command("env gc", _COLLECTION, _define_collection, "airflow_mltrain.cli.collection:collect"),
     Command("gc", _COLLECTION, _define_collection, "airflow_mltrain.cli.collection:collect"),
+    Command(
+        "targets check",
+        "check whether a target can execute runs, and say what to mend",
+        _define_check,
+        "airflow_mltrain.cli.targets:check_target",
+    ),
+    Command(
+        "targets list",
+        "list the compute targets that can be named",
+        _add_json,
+        "airflow_mltrain.cli.targets:list_targets",
+    ),
 )

@@ -35,10 +35,14 @@ class ComputeTargetHook(BaseHook):
         return Workspace.from_config().get_target(self.compute_target_conn_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the target can be reached and may write to its root folder, in words."""
+        """Whether the target can execute runs, and in words why, with what there is to mend."""
+        from airflow_mltrain.targets.check import has_fault, summarize  # noqa: PLC0415
+
         try:
             target = self.get_conn()
-            place = target.place
+            findings = target.check()
         except (MLTrainError, OSError) as error:
             return False, str(error)
-        return True, f"compute target {target.name!r} is ready (root folder {place})"
+        is_ready = not has_fault(findings)
+        verdict = "is ready" if is_ready else "is not ready"
+        return is_ready, f"compute target {target.name!r} {verdict}: {summarize(findings)}"

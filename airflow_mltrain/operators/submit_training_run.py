@@ -17,8 +17,14 @@ from airflow.sdk.exceptions import (
 
 from airflow_mltrain.config.secret_text import require_no_credentials
 from airflow_mltrain.config.text import is_template
-from airflow_mltrain.errors import ConfigurationError, RunCanceledError, SnapshotError
+from airflow_mltrain.errors import (
+    ConfigurationError,
+    RunCanceledError,
+    SnapshotError,
+    UnreachableTimeoutError,
+)
 from airflow_mltrain.links import TrainingRunLink
+from airflow_mltrain.silence import check_unreachable_timeout
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 
 if TYPE_CHECKING:
@@ -43,6 +49,10 @@ class SubmitTrainingRunOperator(BaseOperator):
             when the run was submitted. It then also leaves the XComs `status`, `metrics` and
             `outputs`, the URI of the kept outputs.
         deferrable: whether a wait gives its worker slot back when the run lasts.
+        unreachable_timeout: how long a wait goes on without an answer of the compute target or the
+            run history, in seconds or as a timedelta. Then the task fails with
+            UnreachableTimeoutError and the run goes on. 0 for no limit, None for what `[mltrain]`
+            says.
     """
 
     template_fields: Sequence[str] = ("experiment", "config")
@@ -57,6 +67,7 @@ class SubmitTrainingRunOperator(BaseOperator):
         config: ScriptRunConfig | Mapping[str, Any],
         wait_for_completion: bool = False,
         deferrable: bool = True,
+        unreachable_timeout: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,6 +80,7 @@ class SubmitTrainingRunOperator(BaseOperator):
         self._environment = getattr(getattr(config, "run_config", None), "environment", None)
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
+        self.unreachable_timeout_seconds = check_unreachable_timeout(unreachable_timeout)
         self._is_told_to_stop = False
 
     def execute(self, context: Context) -> str:
@@ -94,14 +106,22 @@ class SubmitTrainingRunOperator(BaseOperator):
             return self._wait(context, workspace, record)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
-        """Take up the task again when its run has ended."""
+        """Take up the task again when its run has ended, or the wait for it."""
+        if unreachable := event.get("unreachable"):
+            raise UnreachableTimeoutError(unreachable)
         from airflow_mltrain import following  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
         with self._canceling_on_timeout(context, workspace):
             reader = following.reader_of(context)
-            record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
+            record = following.follow_in_task(
+                workspace,
+                event["run_id"],
+                reader,
+                seconds=None,
+                unreachable_timeout_seconds=self.unreachable_timeout_seconds,
+            )
             return self._complete(context, workspace, record)
 
     def resume_execution(
@@ -169,6 +189,7 @@ class SubmitTrainingRunOperator(BaseOperator):
                 reader,
                 seconds=patience,
                 is_interrupted=lambda: self._is_told_to_stop,
+                unreachable_timeout_seconds=self.unreachable_timeout_seconds,
             )
             if record.status.is_terminal:
                 return self._complete(context, workspace, record)
@@ -181,7 +202,11 @@ class SubmitTrainingRunOperator(BaseOperator):
             if self.deferrable:
                 self.defer(
                     trigger=TrainingRunTrigger(
-                        record.target, record.run_id, reader, is_owner=True
+                        record.target,
+                        record.run_id,
+                        reader,
+                        is_owner=True,
+                        unreachable_timeout_seconds=self.unreachable_timeout_seconds,
                     ),
                     method_name="execute_complete",
                     timeout=self._remaining_time(context),

@@ -17,8 +17,9 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 
-from airflow_mltrain.errors import RunCanceledError, RunFailedError
+from airflow_mltrain.errors import RunCanceledError, RunFailedError, UnreachableTimeoutError
 from airflow_mltrain.links import TrainingRunLink
+from airflow_mltrain.silence import UNANSWERED, check_unreachable_timeout
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class TrainingRunSensor(BaseSensorOperator):
         deferrable: whether the wait gives its worker slot back when the run lasts. Otherwise it
             holds the slot, or with `mode="reschedule"` comes back for it.
         poke_interval: seconds between two looks of the mode `reschedule`.
+        unreachable_timeout: how long the wait goes on without an answer of the compute target or
+            the run history, in seconds or as a timedelta. Then the task fails with
+            UnreachableTimeoutError, or is skipped with `soft_fail` or `never_fail`, and the run
+            goes on. 0 for no limit, None for what `[mltrain]` says. The mode `reschedule` knows no
+            such limit, as nothing is remembered between two looks.
     """
 
     template_fields: Sequence[str] = ("run_id",)
@@ -54,11 +60,13 @@ class TrainingRunSensor(BaseSensorOperator):
         run_id: str | XComArg,
         deferrable: bool = True,
         poke_interval: timedelta | float = _POKE_SECONDS,
+        unreachable_timeout: timedelta | float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.run_id: str = run_id  # type: ignore[assignment]  # rendered before it is read
         self.deferrable = deferrable
+        self.unreachable_timeout_seconds = check_unreachable_timeout(unreachable_timeout)
         self._is_told_to_stop = False
 
     def execute(self, context: Context) -> Any:
@@ -75,19 +83,37 @@ class TrainingRunSensor(BaseSensorOperator):
 
         workspace = Workspace.from_config()
         reader = following.reader_of(context)
-        record = following.follow_in_task(workspace, self.run_id, reader, seconds=0.0)
+        try:
+            record = following.follow_in_task(
+                workspace,
+                self.run_id,
+                reader,
+                seconds=0.0,
+                is_interrupted=lambda: True,  # one look, and no wait for who does not answer
+                unreachable_timeout_seconds=0.0,
+            )
+        except UNANSWERED:
+            return PokeReturnValue(is_done=False)
         if not record.status.is_terminal:
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(workspace, record))
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Take up the task again when the run has ended."""
+        """Take up the task again when the run has ended, or the wait for it."""
+        if unreachable := event.get("unreachable"):
+            raise UnreachableTimeoutError(unreachable)  # resume_execution softens it
         from airflow_mltrain import following  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
         reader = following.reader_of(context)
-        record = following.follow_in_task(workspace, event["run_id"], reader, seconds=None)
+        record = following.follow_in_task(
+            workspace,
+            event["run_id"],
+            reader,
+            seconds=None,
+            unreachable_timeout_seconds=self.unreachable_timeout_seconds,
+        )
         with self._softened():
             return self._result(workspace, record)
 
@@ -125,6 +151,7 @@ class TrainingRunSensor(BaseSensorOperator):
                 reader,
                 seconds=min(patience, self.timeout) - (time.monotonic() - began),
                 is_interrupted=lambda: self._is_told_to_stop,
+                unreachable_timeout_seconds=self.unreachable_timeout_seconds,
             )
             if record.status.is_terminal:
                 return self._result(workspace, record)
@@ -135,7 +162,13 @@ class TrainingRunSensor(BaseSensorOperator):
                     raise AirflowFailException(f"run {record.run_id} was canceled with its task")
             if self.deferrable:
                 self.defer(
-                    trigger=TrainingRunTrigger(record.target, self.run_id, reader, is_owner=False),
+                    trigger=TrainingRunTrigger(
+                        record.target,
+                        self.run_id,
+                        reader,
+                        is_owner=False,
+                        unreachable_timeout_seconds=self.unreachable_timeout_seconds,
+                    ),
                     method_name="execute_complete",
                     timeout=timedelta(seconds=self.timeout),
                 )
@@ -149,7 +182,7 @@ class TrainingRunSensor(BaseSensorOperator):
     def _softened(self) -> Iterator[None]:
         try:
             yield
-        except (AirflowFailException, AirflowSensorTimeout) as error:
+        except (AirflowFailException, AirflowSensorTimeout, UnreachableTimeoutError) as error:
             if self.soft_fail or self.never_fail:
                 raise AirflowSkipException(str(error)) from error
             raise

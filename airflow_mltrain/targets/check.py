@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from airflow_mltrain.targets.finding import Finding, FindingLevel, has_fault, summarize, unreachable
+from airflow_mltrain.targets.finding import (
+    Finding,
+    FindingLevel,
+    has_fault,
+    summarize,
+    unreachable,
+)
 from airflow_mltrain.targets.root_check import judge_root
 
 __all__ = ["Finding", "FindingLevel", "has_fault", "judge", "summarize", "unreachable"]
@@ -21,9 +27,7 @@ _LEAST_OPEN_FILES: Final = 512
 _VARIABLES: Final = "`environment_variables` in the compute target's settings"
 
 
-def judge(
-    facts: Mapping[str, Any], *, clock_skew_seconds: float | None
-) -> tuple[Finding, ...]:
+def judge(facts: Mapping[str, Any], *, clock_skew_seconds: float | None) -> tuple[Finding, ...]:
     """Findings on what the job agent's `examine` told; every one that is not ok has a remedy.
 
     `clock_skew_seconds` is how far the machine's clock is ahead; None where it is this machine's.
@@ -83,13 +87,15 @@ def _judge_locale(facts: Mapping[str, Any], _: str) -> Iterator[Finding]:
         yield Finding("locale", _OK, "scripts write UTF-8", None)
         return
     given = ", ".join(f"{name}={value}" for name, value in facts["variables"].items())
-    text = f"scripts print {encodings[0]} and name files in {encodings[1]} ({given or 'no locale'})"
+    text = (
+        f"scripts print {encodings[0]} and name files in {encodings[1]} ({given or 'no locale'})"
+    )
     yield Finding("locale", _WARNING, text, f"put LC_ALL with the value C.UTF-8 into {_VARIABLES}")
 
 
 def _judge_python(facts: Mapping[str, Any], _: str) -> Iterator[Finding]:
     version = facts["version"]
-    text = f"{version} ({facts['executable']})"
+    text = f"Python {version} ({facts['executable']})"
     if tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_PYTHON:
         yield Finding("python", _OK, text, None)
         return
@@ -105,9 +111,8 @@ def _judge_gpus(facts: Mapping[str, Any], user: str) -> Iterator[Finding]:
     text = "; ".join(cards) or ", ".join(facts["devices"]) or "none"
     if "program_error" in facts:
         remedy = "restart the host after a change of the driver, or install the driver anew"
-        words = f"{text}: nvidia-smi failed: {facts['program_error']}"
-        level = _WARNING if facts["devices"] else _OK  # the program alone may lie anywhere
-        yield Finding("gpus", level, words, remedy if facts["devices"] else None)
+        words = f"{text}; nvidia-smi failed: {facts['program_error']}"
+        yield Finding("gpus", _WARNING, words, remedy)
     elif facts["closed"]:
         first = facts["closed"][0]
         remedy = (
@@ -175,10 +180,23 @@ def _judge_limits(facts: Mapping[str, Any], user: str) -> Iterator[Finding]:
 
 
 def _judge_tools(facts: Mapping[str, Any], _: str) -> Iterator[Finding]:
-    uv = f"uv {facts['uv_version']} ({facts['uv']})"
-    told = uv if facts["uv"] else "no uv: it is brought along when it is needed"
     conda = f"; conda packages with {facts['conda']}" if facts["conda"] else ""
-    yield Finding("environments", _OK, told + conda, None)
+    if facts["uv"]:
+        text = f"built by uv {facts['uv_version']} ({facts['uv']})"
+        yield Finding("environments", _OK, text + conda, None)
+        return
+    brought = "no uv is installed there; it is brought along when it is needed"
+    if not facts["python_lacks"]:
+        text = f"{brought}, and where it does not run, venv and pip do"
+        yield Finding("environments", _OK, text + conda, None)
+        return
+    text = f"{brought}, but where it does not run nothing else does: Python has no "
+    text += " and no ".join(facts["python_lacks"])
+    remedy = (
+        "install uv for that login, or Python's venv module (on Debian and Ubuntu `apt-get "
+        "install python3-venv`, as root)"
+    )
+    yield Finding("environments", _WARNING, text + conda, remedy)
 
 
 def _judge_supervision(facts: Mapping[str, Any], _: str) -> Iterator[Finding]:

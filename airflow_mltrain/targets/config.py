@@ -30,7 +30,8 @@ def _parse_json(value: Any) -> Any:
 def _check_variables(value: dict[str, str] | None) -> dict[str, str] | None:
     for name, text in (value or {}).items():
         if not _VARIABLE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be the name of an environment variable")
+            shown = name.partition("=")[0]  # NAME=value is an easy slip, and may be a secret
+            raise ValueError(f"{shown!r} cannot be the name of an environment variable")
         if "\0" in text:
             raise ValueError(f"the value of {name!r} has a NUL in it")
     return value

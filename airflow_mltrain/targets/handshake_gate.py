@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,11 +27,14 @@ def pass_gate(address: str) -> Iterator[None]:
 
     A crowd that does not move is joined after a minute: the host has the last word.
     """
-    held = _take_place(address)
+    held = None
+    with suppress(OSError):  # a full disk, say, is no reason not to connect
+        held = _take_place(address)
     try:
         yield
     finally:
         if held is not None:
+            fcntl.flock(held, fcntl.LOCK_UN)  # a process forked meanwhile has a copy of it
             os.close(held)
 
 
@@ -59,10 +62,7 @@ def _take_place(address: str) -> int | None:
 def _own_folder() -> Path | None:
     """A folder that only this user can write to; None where somebody else has taken its name."""
     folder = Path(tempfile.gettempdir()) / f"mltrain-handshakes-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError:
-        return None
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
     is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
     return folder if is_own and not found.st_mode & 0o022 else None

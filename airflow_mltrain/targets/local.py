@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
 from airflow_mltrain.runtime.job_agent import verbs
+from airflow_mltrain.runtime.job_agent.examination import examine
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
 from airflow_mltrain.targets.bundled_uv import find_bundled_uv
+from airflow_mltrain.targets.check import Finding, judge
 from airflow_mltrain.targets.machine import built_environment, job_state, known_of, spec_of
 
 if TYPE_CHECKING:
@@ -121,6 +123,12 @@ class LocalTarget:
 
     def _blob(self, digest: str) -> Path:
         return self._root / "blobs" / digest[:2] / digest
+
+    def check(self) -> tuple[Finding, ...]:
+        uv = find_bundled_uv()
+        facts = examine(str(self._root), None if uv is None else str(uv.path))
+        # Whoever asks may have come over SSH, its jobs do not.
+        return judge({**facts, "sshd": None}, clock_skew_seconds=None)
 
     def list_environments(self) -> list[BuiltEnvironment]:
         with self._reached():

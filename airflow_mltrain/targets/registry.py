@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
 from airflow_mltrain.settings import Settings
@@ -57,9 +58,25 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
             f"Airflow connection {name!r} is of type {connection.conn_type!r}, which cannot run "
             f"training runs: name one of type {_USABLE_TYPES}"
         )
-    if extra.get("kind") == SSH:
-        return _connect_ssh_form(name, extra, settings)
-    return _connect_local(name, extra, settings)
+    return _connect_form(name, extra, settings)
+
+
+def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    # The form has the fields of every kind, and stores what was left empty as null.
+    filled = {key: value for key, value in extra.items() if value is not None}
+    kind = filled.setdefault("kind", LOCAL)
+    if kind == SSH:
+        return _connect_ssh_form(name, filled, settings)
+    if kind != LOCAL:
+        raise ConfigurationError(
+            f"connection {name!r}: kind: {describe(kind)} was given; it should be {LOCAL!r} or "
+            f"{SSH!r}"
+        )
+    if "connection" in filled:
+        raise ConfigurationError(
+            f"connection {name!r}: connection: it is for kind {SSH!r}, and the kind is {LOCAL!r}"
+        )
+    return _connect_local(name, filled, settings)
 
 
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
@@ -82,8 +99,13 @@ def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -
         below = BaseHook.get_connection(form.connection)
     except AirflowNotFoundException:
         raise ConfigurationError(
-            f"connection {name!r}: there is no Airflow connection {form.connection!r}"
+            f"connection {name!r}: connection: there is no Airflow connection {form.connection!r}"
         ) from None
+    if below.conn_type != SSH:
+        raise ConfigurationError(
+            f"connection {name!r}: connection: {form.connection!r} is of type "
+            f"{below.conn_type!r}; name one of type {SSH!r}"
+        )
     config = overlay(form, read_ssh_extra(form.connection, below.extra_dejson))
     return _connect_ssh(name, form.connection, config, settings)
 

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
+import os
 import random
 import socket
 import time
-from base64 import b64encode
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from copy import copy
 from dataclasses import dataclass
+from glob import glob
 from hashlib import sha256
 from typing import Any
 
 import paramiko
 
 from airflow_mltrain.errors import ConfigurationError, TargetUnreachableError
-from airflow_mltrain.targets.config import SshTargetConfig
+from airflow_mltrain.targets.config import SshTargetConfig, read_ssh_extra
 from airflow_mltrain.targets.handshake_gate import pass_gate
+from airflow_mltrain.targets.proxy_command import ProxyCommand, split_command
+from airflow_mltrain.targets.ssh_failure import (
+    LoginAttempt,
+    explain_no_login,
+    explain_no_way,
+    is_turned_away,
+)
+from airflow_mltrain.targets.ssh_transport import find_host_key, find_transport, keep_quiet
 
 _CONNECT_SECONDS, _BANNER_SECONDS, _AUTH_SECONDS = 10, 15.0, 30
 _KEEPALIVE_SECONDS = 15
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.2, 3.0
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True)
 class HostConnection:
-    """A login on a host, and the one it leads through, if any."""
+    """A login on a host, and what it leads through, if anything."""
 
     client: paramiko.SSHClient
-    through: HostConnection | None = None
+    through: HostConnection | ProxyCommand | None = None
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -51,28 +61,60 @@ class HostConnection:
         if self.through is not None:
             self.through.disown()
         else:
-            self.transport.sock.close()
+            with suppress(EOFError):
+                self.transport.sock.close()
+
+
+class PromptSocket(socket.socket):
+    """A socket that neither holds back what is small nor what acknowledges it.
+
+    sshd sends little things one after the other: with Nagle's algorithm there and delayed
+    acknowledgments here, an exchange takes 45 ms, without 2.
+    """
+
+    @classmethod
+    def connected_to(cls, host: str, port: int, timeout_seconds: float) -> PromptSocket:
+        """Connect to the first of the host's addresses that answers."""
+        plain = socket.create_connection((host, port), timeout_seconds)
+        prompt = cls(plain.family, plain.type, plain.proto, plain.detach())
+        prompt.settimeout(timeout_seconds)
+        prompt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return prompt
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """The same, acknowledged at once; the kernel forgets the option time and again."""
+        received = super().recv(bufsize, flags)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return received
 
 
 class HostConnector:
     """Logs in on the host of an Airflow connection, as Airflow's own SSHHook would.
 
-    It looks connections up when it is made, and never again. Raises ConfigurationError for what
-    can be seen to be wrong in them.
+    It looks connections up when it is made, and never again; nothing is kept open in it, and any
+    number of threads may use it. A jump host is reached as the `mltrain` extra of its own
+    connection says. Raises ConfigurationError for what can be seen to be wrong in them.
+
+    Args:
+        conn_id: the connection.
+        config: how its host is reached, and what else a target's settings say.
+        leads_to: the connections whose hosts are reached through this one's.
     """
 
-    def __init__(self, conn_id: str, config: SshTargetConfig) -> None:
+    def __init__(
+        self, conn_id: str, config: SshTargetConfig, *, leads_to: tuple[str, ...] = ()
+    ) -> None:
         if config.jump_host and config.proxy_command:
             raise ConfigurationError(
                 f"connection {conn_id!r}: give either jump_host or proxy_command, not both"
             )
         self.conn_id = conn_id
         self._hook, told = _make_hook(conn_id)
-        self._proxy_command = config.proxy_command
-        self._jump = HostConnector(config.jump_host, SshTargetConfig()) if config.jump_host else None
-        through = self._jump.identity if self._jump else config.proxy_command
+        self._proxy_words = self._find_proxy_words(config)
+        self._jump = self._find_jump(config, (*leads_to, conn_id))
+        through = self._jump.identity if self._jump else self._proxy_words
         # Tells apart what leads to different logins; a digest, for it is made of secrets too.
-        self.identity = sha256(json.dumps([told, through]).encode()).hexdigest()
+        self.identity: str = sha256(json.dumps([told, through]).encode()).hexdigest()
 
     def describe(self) -> str:
         """Login, host and connection, for messages."""
@@ -81,21 +123,17 @@ class HostConnector:
     def connect(self, patience_seconds: float = 20.0) -> HostConnection:
         """A new login.
 
-        A host that turns connections away because too many are under way is asked again, for
-        `patience_seconds`. Raises TargetUnreachableError with what to do.
+        A host that hangs up before a login, as sshd does when too many are under way, is asked
+        again for `patience_seconds`. Raises TargetUnreachableError with what to do.
         """
         deadline = time.monotonic() + patience_seconds
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            through = self._jump.connect(patience_seconds) if self._jump else None
             try:
-                with pass_gate(f"{self._hook.remote_host}:{self._hook.port}"):
-                    return HostConnection(self._connect_once(through), through)
-            except (paramiko.SSHException, EOFError, OSError) as error:
-                if through is not None:
-                    through.close()
-                if not _is_turned_away(error) or time.monotonic() > deadline:
-                    raise TargetUnreachableError(self._diagnosis(error)) from error
+                return self._connect_once(patience_seconds)
+            except _TurnedAwayError:
+                if time.monotonic() > deadline:
+                    raise
             time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             pause = min(pause * 2, _LAST_PAUSE_SECONDS)
 
@@ -103,136 +141,133 @@ class HostConnector:
     def _address(self) -> str:
         return f"{self._hook.username}@{self._hook.remote_host}:{self._hook.port}"
 
-    def _connect_once(self, through: HostConnection | None) -> paramiko.SSHClient:
+    def _find_jump(
+        self, config: SshTargetConfig, leads_to: tuple[str, ...]
+    ) -> HostConnector | None:
+        if config.jump_host is None:
+            return None
+        if config.jump_host in leads_to:
+            circle = " -> ".join(repr(one) for one in (*leads_to, config.jump_host))
+            raise ConfigurationError(f"jump hosts lead in a circle: {circle}")
+        extra = _get_connection(config.jump_host).extra_dejson
+        found = read_ssh_extra(config.jump_host, extra)
+        return HostConnector(config.jump_host, found, leads_to=leads_to)
+
+    def _find_proxy_words(self, config: SshTargetConfig) -> list[str] | None:
         hook = self._hook
+        tokens = {"h": hook.remote_host, "p": str(hook.port), "r": hook.username}
+        try:
+            if config.proxy_command:
+                return split_command(config.proxy_command, tokens)
+            if hook.host_proxy_cmd:  # of ~/.ssh/config, filled in already
+                return split_command(hook.host_proxy_cmd.replace("%", "%%"), {})
+        except ConfigurationError as error:
+            raise ConfigurationError(f"connection {self.conn_id!r}: {error}") from error
+        return None
+
+    def _connect_once(self, patience_seconds: float) -> HostConnection:
+        with ExitStack() as undoing:
+            through = self._open_way(patience_seconds)
+            if through is not None:
+                undoing.callback(through.close)
+            with pass_gate(f"{self._hook.remote_host}:{self._hook.port}"):
+                sock = self._open_socket(through)
+                undoing.callback(sock.close)
+                client = self._log_in(sock, through)
+            undoing.pop_all()
+        return HostConnection(client, through)
+
+    def _open_way(self, patience_seconds: float) -> HostConnection | ProxyCommand | None:
+        if self._jump is not None:
+            try:
+                return self._jump.connect(patience_seconds)
+            except TargetUnreachableError as error:
+                raise self._failure(f"its jump host is out of reach: {error}") from error
+        if self._proxy_words is None:
+            return None
+        try:
+            return ProxyCommand(self._proxy_words)
+        except OSError as error:
+            raise self._failure(f"its proxy command cannot be started: {error}") from error
+
+    def _open_socket(
+        self, through: HostConnection | ProxyCommand | None
+    ) -> socket.socket | paramiko.Channel:
+        address = (self._hook.remote_host, self._hook.port)
+        seconds = self._hook.conn_timeout
+        if isinstance(through, ProxyCommand):
+            return through.sock
+        try:
+            if through is not None:
+                return through.transport.open_channel(
+                    "direct-tcpip", address, ("127.0.0.1", 0), timeout=seconds
+                )
+            sock = socket.create_connection(address, seconds)
+        except (OSError, EOFError, UnicodeError, paramiko.SSHException) as error:
+            raise self._failure(explain_no_way(error, self._hook.remote_host)) from error
+        # Without Nagle's algorithm an exchange takes 3 ms instead of 48.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def _log_in(
+        self, sock: socket.socket | paramiko.Channel, through: HostConnection | ProxyCommand | None
+    ) -> paramiko.SSHClient:
+        hook = copy(self._hook)
         hook.client = None
-        hook.__dict__["host_proxy"] = self._open_proxy(through)  # the hook opens it but once
+        vars(hook)["host_proxy"] = sock  # in place of what the hook would open
+        keep_quiet(sock)
         try:
             client: paramiko.SSHClient = hook.get_conn()
-        finally:
-            hook.client = None
-        transport = client.get_transport()
-        with suppress(OSError, AttributeError):  # a proxy has no such option
-            # Without Nagle's algorithm an exchange takes 3 ms instead of 48.
-            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # type: ignore[union-attr]
+        except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
+            words = explain_no_login(error, self._describe_attempt(find_host_key(sock)))
+            transport = find_transport(sock)
+            if transport is not None:
+                transport.close()
+            proxy_failure = through.find_failure() if isinstance(through, ProxyCommand) else None
+            if proxy_failure is not None:
+                raise self._failure(f"its proxy command failed, {proxy_failure}") from error
+            failure = self._failure(words)
+            raise (_TurnedAwayError(failure) if is_turned_away(error) else failure) from error
         return client
 
-    def _open_proxy(self, through: HostConnection | None) -> Any:
+    def _describe_attempt(self, host_key: paramiko.PKey | None) -> LoginAttempt:
         hook = self._hook
-        if through is not None:
-            address = (hook.remote_host, hook.port)
-            return through.transport.open_channel(
-                "direct-tcpip", address, ("127.0.0.1", 0), timeout=_CONNECT_SECONDS
-            )
-        command = self._proxy_command or hook.host_proxy_cmd
-        if command is None:
-            return None
-        if self._proxy_command:
-            filled = {"%%": "%", "%h": hook.remote_host, "%p": str(hook.port), "%r": hook.username}
-            for letters, value in filled.items():
-                command = command.replace(letters, value)
-        return paramiko.ProxyCommand(command)
-
-    def _diagnosis(self, error: Exception) -> str:
-        return f"connection {self.conn_id!r} ({self._address}): {self._cause(error)}"
-
-    def _cause(self, error: Exception) -> str:  # noqa: PLR0911 - one cause, one answer
-        host = self._hook.remote_host
-        if isinstance(error, socket.gaierror):
-            return f"the name {host!r} resolves to no address; correct the host in the connection"
-        if isinstance(error, paramiko.BadHostKeyException):
-            return (
-                f"the host key is another one than expected ({fingerprint(error.expected_key)}): "
-                f"{_line(error.key)}, {fingerprint(error.key)}. Somebody may be in between, or the "
-                "host was installed anew; compare it on the host (ssh-keygen -lf "
-                "/etc/ssh/ssh_host_ed25519_key.pub) before you change host_key or known_hosts"
-            )
-        if "not found in known_hosts" in str(error):
-            return self._unknown_host_key()
-        if isinstance(error, paramiko.PasswordRequiredException):
-            return "its private key needs a passphrase; set private_key_passphrase in the extra"
-        if isinstance(error, paramiko.AuthenticationException):
-            return (
-                f"the host does not let {self._hook.username!r} in with {self._credential()}: "
-                f"{error}; see that the login is right, that the public key stands in "
-                "~/.ssh/authorized_keys on the host, and what sshd's log says there"
-            )
-        if isinstance(error, TimeoutError):
-            return (
-                "it does not answer in time; is the address right, is the host up, and does a "
-                "firewall let this machine through?"
-            )
-        if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
-            return f"nothing listens there ({error}); does sshd run, and is the port right?"
-        if isinstance(error, paramiko.ChannelException):
-            return f"its jump host cannot reach it, or forwards nothing (AllowTcpForwarding): {error}"
-        return f"{error or type(error).__name__}"
-
-    def _credential(self) -> str:
-        hook = self._hook
-        kinds = {
+        credentials = {
             "the private key in its extra": hook.pkey,
             f"the key file {hook.key_file}": hook.key_file,
+            "keys of the SSH agent": os.environ.get("SSH_AUTH_SOCK"),
+            "keys in ~/.ssh": hook.look_for_keys and glob(os.path.expanduser("~/.ssh/id_*")),
             "its password": hook.password,
         }
-        return " and ".join(kind for kind, given in kinds.items() if given) or "the keys it found"
+        given = tuple(kind for kind, is_given in credentials.items() if is_given)
+        return LoginAttempt(hook.username, hook.key_file, given, host_key)
 
-    def _unknown_host_key(self) -> str:
-        presented = "it could not be read again"
-        with suppress(paramiko.SSHException, EOFError, OSError):
-            address = (self._hook.remote_host, self._hook.port)
-            through = self._jump.connect() if self._jump else None
-            sock = self._open_proxy(through) or socket.create_connection(address, _CONNECT_SECONDS)
-            with paramiko.Transport(sock) as transport:
-                transport.start_client(timeout=_CONNECT_SECONDS)
-                key = transport.get_remote_server_key()
-                presented = f"{_line(key)}, {fingerprint(key)}"
-            if through is not None:
-                through.close()
-        return (
-            f"its host key is unknown: {presented}. Compare it on the host (ssh-keygen -lf "
-            "/etc/ssh/ssh_host_ed25519_key.pub), then put it into the connection's extra as host_key"
-        )
+    def _failure(self, words: str) -> TargetUnreachableError:
+        return TargetUnreachableError(f"connection {self.conn_id!r} ({self._address}): {words}")
 
 
-def fingerprint(key: paramiko.PKey) -> str:
-    """A host key as `ssh-keygen -l` shows it."""
-    digest = sha256(key.asbytes()).digest()
-    return "SHA256:" + b64encode(digest).decode().rstrip("=")
-
-
-def _line(key: paramiko.PKey) -> str:
-    return f"{key.get_name()} {key.get_base64()}"
-
-
-def _is_turned_away(error: Exception) -> bool:
-    """Whether the connection was closed before anything was said, as MaxStartups has it done."""
-    if isinstance(error, (paramiko.AuthenticationException, paramiko.BadHostKeyException)):
-        return False
-    if isinstance(error, (EOFError, ConnectionResetError, BrokenPipeError)):
-        return True
-    is_about_banner = "banner" in str(error) and "timed out" not in str(error)
-    return isinstance(error, paramiko.SSHException) and is_about_banner
+class _TurnedAwayError(TargetUnreachableError):
+    """The host may take the connection if asked again."""
 
 
 def _make_hook(conn_id: str) -> tuple[Any, list[Any]]:
-    from airflow.providers.ssh.hooks.ssh import SSHHook  # noqa: PLC0415 - paramiko is dear
-    from airflow.sdk import BaseHook  # noqa: PLC0415
+    """Airflow's hook for that connection, and all that tells it from another one's."""
+    from airflow.providers.ssh.hooks.ssh import SSHHook  # noqa: PLC0415 - Airflow's
 
-    connection = BaseHook.get_connection(conn_id)
+    connection = _get_connection(conn_id)
     if connection.conn_type != "ssh":
         raise ConfigurationError(
-            f"Airflow connection {conn_id!r} is of type {connection.conn_type!r}; one of type "
-            "'ssh' is needed here"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}; name one of type 'ssh'"
         )
-    _silence_paramiko()
     options: dict[str, Any] = {"ssh_conn_id": conn_id, "banner_timeout": _BANNER_SECONDS}
     if "conn_retry_attempts" in inspect.signature(SSHHook).parameters:
         options["conn_retry_attempts"] = 1  # this module has its own, which spread
     try:
-        hook = SSHHook(**options)
+        hook: Any = SSHHook(**options)
     except Exception as error:  # whatever type the provider raises for what it cannot use
-        raise ConfigurationError(f"Airflow connection {conn_id!r}: {error}") from error
+        raise ConfigurationError(f"connection {conn_id!r}: {_words_of_hook(error)}") from error
+    if not 0 < hook.port <= _LAST_PORT:
+        raise ConfigurationError(f"connection {conn_id!r}: there is no port {hook.port}")
     extra = connection.extra_dejson
     # What is sent is deflated already where that pays.
     hook.compress = str(extra.get("compress", "false")).lower() == "true"
@@ -240,11 +275,22 @@ def _make_hook(conn_id: str) -> tuple[Any, list[Any]]:
     hook.auth_timeout = hook.auth_timeout or _AUTH_SECONDS
     hook.keepalive_interval = _KEEPALIVE_SECONDS
     told = {name: value for name, value in extra.items() if name != "mltrain"}
-    return hook, [hook.remote_host, hook.port, hook.username, connection.password, told]
+    address = [hook.remote_host, hook.port, hook.username]
+    return hook, [address, connection.password, hook.key_file, told]
 
 
-def _silence_paramiko() -> None:
-    """It prints tracebacks of what is told here in words; who set its level is obeyed."""
-    logger = logging.getLogger("paramiko.transport")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
+def _get_connection(conn_id: str) -> Any:
+    from airflow.sdk import BaseHook  # noqa: PLC0415 - only who connects needs Airflow
+    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise ConfigurationError(f"there is no Airflow connection {conn_id!r}") from None
+
+
+def _words_of_hook(error: Exception) -> str:
+    words = str(error) or type(error).__name__
+    if "rivate key" in words:
+        words += " See private_key and private_key_passphrase in its extra."
+    return words

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_mltrain.cancel_intent import is_cancel_meant
-from airflow_mltrain.errors import RunHistoryUnavailableError, TargetUnreachableError
+from airflow_mltrain.errors import TargetUnreachableError, UnreachableTimeoutError
+from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.task_log import LineReader, as_messages
 
 if TYPE_CHECKING:
+    from airflow_mltrain.targets.base import Seen
+    from airflow_mltrain.triggers.watcher import Sighting, TargetWatcher
     from airflow_mltrain.workspace import Workspace
 
-_PASSING = (TargetUnreachableError, RunHistoryUnavailableError)
-_UNREACHABLE_SECONDS = 5.0
 _LOG_BYTES_PER_SECOND = 250_000
 _STATE_QUESTION_SECONDS = 60.0
 _Result = TypeVar("_Result")
@@ -32,20 +33,34 @@ _kept_tasks: set[asyncio.Task[None]] = set()
 class TrainingRunTrigger(BaseTrigger):
     """Shows a run's log in the task log as it grows, and fires when the run has ended.
 
+    It also fires, with `unreachable` saying why, when neither the run's target nor the run history
+    has answered for long. A triggerer that takes the trigger over counts anew.
+
     Args:
         target: the compute target the run is on.
         run_id: the run.
         reader: under which name the run history keeps how much of the log was read.
         is_owner: whether the deferred task submitted the run, and so takes it along when a person
             gives up the task.
+        unreachable_timeout_seconds: how long to go on without an answer; 0 for ever, and None for
+            what the settings of the triggerer say.
     """
 
-    def __init__(self, target: str, run_id: str, reader: str, *, is_owner: bool) -> None:
+    def __init__(
+        self,
+        target: str,
+        run_id: str,
+        reader: str,
+        *,
+        is_owner: bool,
+        unreachable_timeout_seconds: float | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's is untyped
         self.target = target
         self.run_id = run_id
         self.reader = reader
         self.is_owner = is_owner
+        self.unreachable_timeout_seconds = unreachable_timeout_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The address of the run: all there is to know, wherever this trigger wakes up."""
@@ -56,6 +71,7 @@ class TrainingRunTrigger(BaseTrigger):
                 "run_id": self.run_id,
                 "reader": self.reader,
                 "is_owner": self.is_owner,
+                "unreachable_timeout_seconds": self.unreachable_timeout_seconds,
             },
         )
 
@@ -63,15 +79,19 @@ class TrainingRunTrigger(BaseTrigger):
         """Follow the run to its end, through any break of the connection, then fire once."""
         began = time.monotonic()
         workspace = await asyncio.to_thread(_open_workspace)
-        status = None
-        while status is None:
-            try:
-                status = await self._follow(workspace, is_shown=True)
-            except _PASSING as error:
-                await self._try_again_later(error)
+        limit_seconds = workspace.settings.unreachable_limit(self.unreachable_timeout_seconds)
+        silence = Silence(self.run_id, limit_seconds, self.log.warning)
+        event: dict[str, Any] = {"run_id": self.run_id, "status": None}
+        try:
+            while event["status"] is None:
+                try:
+                    event["status"] = await self._follow(workspace, silence, is_shown=True)
+                except UNANSWERED as error:
+                    await asyncio.sleep(silence.note(error, self.target))
+        except UnreachableTimeoutError as error:
+            event["unreachable"] = str(error)
         too_early = workspace.settings.event_delay_seconds - (time.monotonic() - began)
         await asyncio.sleep(max(0.0, too_early))
-        event = {"run_id": self.run_id, "status": status}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]  # Airflow's is untyped
 
     async def on_kill(self) -> None:
@@ -82,7 +102,7 @@ class TrainingRunTrigger(BaseTrigger):
         task.add_done_callback(_kept_tasks.discard)
         await asyncio.shield(task)
 
-    async def _follow(self, workspace: Workspace, *, is_shown: bool) -> str:
+    async def _follow(self, workspace: Workspace, silence: Silence, *, is_shown: bool) -> str:
         from airflow_mltrain import progress  # noqa: PLC0415
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
@@ -92,13 +112,12 @@ class TrainingRunTrigger(BaseTrigger):
         if is_shown:
             position = await asyncio.to_thread(history.log_position, self.run_id, self.reader)
         lines = LineReader(position)
-        watcher = await watcher_of(workspace, self.target)
+        watcher = watcher_of(workspace, self.target)
         seen = progress.seen_of(record, position)
         while not record.status.is_terminal:
-            state = await watcher.next_state(self.run_id, seen)
-            record = await asyncio.to_thread(
-                progress.take_in, workspace, record, watcher.target, state
-            )
+            target, state = await self._see(watcher, seen, silence)
+            record = await asyncio.to_thread(progress.take_in, workspace, record, target, state)
+            silence.end()
             if state is None:
                 seen = progress.seen_of(record, lines.read_position)
                 await asyncio.sleep(1.0)
@@ -118,6 +137,14 @@ class TrainingRunTrigger(BaseTrigger):
             await asyncio.sleep(pause)
         return str(record.status)
 
+    async def _see(self, watcher: TargetWatcher, seen: Seen, silence: Silence) -> Sighting:
+        """What is new of the run; after a silence, whatever its target answers first."""
+        while True:
+            try:
+                return await watcher.next_sighting(self.run_id, seen, takes_any=silence.is_on)
+            except TargetUnreachableError as error:
+                silence.note(error, self.target)  # the pause is the watcher's, and shared
+
     async def _show(self, lines: Iterable[str]) -> None:
         for message in as_messages(lines):
             self.log.info("%s", message)
@@ -130,23 +157,22 @@ class TrainingRunTrigger(BaseTrigger):
             return
         workspace = await asyncio.to_thread(_open_workspace)
         from airflow_mltrain import progress, submission  # noqa: PLC0415
+        from airflow_mltrain.targets.base import Seen  # noqa: PLC0415
+        from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
+        watcher = watcher_of(workspace, self.target)
+        silence = Silence(self.run_id, None, self.log.warning)
         record = None
         while record is None:
             try:
+                if watcher.is_failing:  # hundreds of cancels need not each find that out
+                    await self._see(watcher, Seen(), silence)
                 await _in_thread(submission.cancel, workspace, self.run_id)
-                await self._follow(workspace, is_shown=False)
+                await self._follow(workspace, silence, is_shown=False)
                 record = await _in_thread(progress.refresh, workspace, self.run_id)
-            except _PASSING as error:
-                await self._try_again_later(error)
+            except UNANSWERED as error:
+                await asyncio.sleep(silence.note(error, self.target))
         self.log.info("run %s: %s", self.run_id, record.status)
-
-    async def _try_again_later(self, error: Exception) -> None:
-        from airflow_mltrain.triggers.watcher import forget_watcher  # noqa: PLC0415
-
-        self.log.warning("run %s goes on unobserved for now: %s", self.run_id, error)
-        forget_watcher(self.target)
-        await asyncio.sleep(_UNREACHABLE_SECONDS)
 
     async def _ask_task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415

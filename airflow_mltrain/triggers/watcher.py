@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from airflow_mltrain.silence import Backoff
 from airflow_mltrain.targets.base import ComputeTarget, JobState, Seen
 from airflow_mltrain.workspace import Workspace
 
@@ -17,29 +20,46 @@ _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, TargetWatcher]
 )
 
 
+class Sighting(NamedTuple):
+    """A run's state, None where its target does not know the run, and the target that said so."""
+
+    target: ComputeTarget
+    state: JobState | None
+
+
 @dataclass(frozen=True)
 class _Waiter:
     run_id: str
     seen: Seen
-    answer: asyncio.Future[JobState | None]
+    takes_any: bool
+    answer: asyncio.Future[Sighting]
 
 
 class TargetWatcher:
-    """Asks a target about all watched runs in one exchange, again while there are any."""
+    """Asks a target about all watched runs in one exchange, again while there are any.
 
-    def __init__(self, target: ComputeTarget) -> None:
-        self.target = target
+    An exchange that failed failed for all of them, and the next attempt comes after a pause that
+    grows to half a minute. The target is then looked up anew: its connection may have been edited.
+    """
+
+    def __init__(self, name: str, find_target: Callable[[], ComputeTarget]) -> None:
+        self._find_target = find_target
+        self._target: ComputeTarget | None = None
         self._waiters: list[_Waiter] = []
         self._loop_task: asyncio.Task[None] | None = None
+        self._backoff = Backoff()
+        self.is_failing = False  # whether the last exchange failed
         # A thread of its own: an exchange takes its time, and must not hold up another target's.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mltrain-watch-{target.name}")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"mltrain-watch-{name}")
 
-    async def next_state(self, run_id: str, seen: Seen) -> JobState | None:
-        """The run's state once it differs from `seen`; None where its target does not know it.
+    async def next_sighting(self, run_id: str, seen: Seen, *, takes_any: bool = False) -> Sighting:
+        """The run as its target sees it, once that differs from `seen`; at once with `takes_any`.
 
-        Raises what the exchange raised, TargetUnreachableError for one; asking again is safe.
+        Raises what the exchange raised, TargetUnreachableError for one. Asking again is safe, and
+        needs no pause.
         """
-        waiter = _Waiter(run_id, seen, asyncio.get_running_loop().create_future())
+        answer = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(run_id, seen, takes_any, answer)
         self._waiters.append(waiter)
         if self._loop_task is None or self._loop_task.done():
             self._loop_task = asyncio.create_task(self._exchange_while_watched())
@@ -56,19 +76,28 @@ class TargetWatcher:
             asked = {waiter.run_id: waiter for waiter in reversed(self._waiters)}
             seen = {run_id: waiter.seen for run_id, waiter in asked.items()}
             try:
+                target = self._target
+                if target is None:
+                    target = await asyncio.to_thread(self._find_target)
                 states = await loop.run_in_executor(
-                    self._thread, self.target.observe, seen, _EXCHANGE_SECONDS
+                    self._thread, target.observe, seen, _EXCHANGE_SECONDS
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-                for waiter in asked.values():
+                self._target = None
+                self.is_failing = True
+                for waiter in list(self._waiters):
                     self._settle(waiter, error)
+                await asyncio.sleep(self._backoff.next_seconds())
                 continue
+            self._target = target
+            self.is_failing = False
+            self._backoff.reset()
             for run_id, waiter in asked.items():
                 state = states.get(run_id)
-                if state is None or is_news(state, waiter.seen):
-                    self._settle(waiter, state)
+                if state is None or waiter.takes_any or is_news(state, waiter.seen):
+                    self._settle(waiter, Sighting(target, state))
 
-    def _settle(self, waiter: _Waiter, result: JobState | Exception | None) -> None:
+    def _settle(self, waiter: _Waiter, result: Sighting | Exception) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         if waiter.answer.done():
@@ -91,15 +120,10 @@ def shared_workspace() -> Workspace:
     return Workspace.from_config()
 
 
-def forget_watcher(target_name: str) -> None:
-    """Have the target looked up anew: its connection may have been edited."""
-    _watchers.get(asyncio.get_running_loop(), {}).pop(target_name, None)
-
-
-async def watcher_of(workspace: Workspace, target_name: str) -> TargetWatcher:
+def watcher_of(workspace: Workspace, target_name: str) -> TargetWatcher:
     """The one watcher of a target in this event loop."""
     watchers = _watchers.setdefault(asyncio.get_running_loop(), {})
     if target_name not in watchers:
-        target = await asyncio.to_thread(workspace.get_target, target_name)
-        watchers.setdefault(target_name, TargetWatcher(target))
+        find_target = partial(workspace.get_target, target_name)
+        watchers[target_name] = TargetWatcher(target_name, find_target)
     return watchers[target_name]

@@ -6,23 +6,35 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from airflow_mltrain.targets.base import BuiltEnvironment, ComputeTarget, Job, JobState, Seen
+from airflow_mltrain.targets.check import Finding
 
 
 class FlakyTarget:
-    """Raises what `faults` holds, one for each call of `observe` or `cancel`, before it works."""
+    """Raises what `faults` holds, one for each call of `observe` or `cancel`, before it works.
+
+    Every call counts as an attempt; `exchanges` has the run ids of those that worked.
+    """
 
     def __init__(self, target: ComputeTarget, faults: Iterable[Exception]) -> None:
         self.name = target.name
         self._target = target
-        self._faults = list(faults)
+        self._faults = iter(faults)
+        self.attempts = 0
         self.exchanges: list[set[str]] = []
 
     @property
     def place(self) -> str:
         return self._target.place
 
+    @property
+    def interpreter(self) -> str:
+        return self._target.interpreter
+
     def missing(self, digests: Iterable[str]) -> set[str]:
         return self._target.missing(digests)
+
+    def missing_of_snapshot(self, snapshot_id: str) -> set[str] | None:
+        return self._target.missing_of_snapshot(snapshot_id)
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
         self._target.upload(blobs)
@@ -46,8 +58,12 @@ class FlakyTarget:
         self._target.discard(run_id)
 
     def _fail(self) -> None:
-        if self._faults:
-            raise self._faults.pop(0)
+        self.attempts += 1
+        for fault in self._faults:
+            raise fault
+
+    def check(self) -> tuple[Finding, ...]:
+        return self._target.check()
 
     def list_environments(self) -> list[BuiltEnvironment]:
         return self._target.list_environments()

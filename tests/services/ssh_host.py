@@ -152,7 +152,14 @@ class SshHost:
     def power_on(self) -> None:
         """Start the machine, under a boot id of its own, and its sshd."""
         (self.disk / "boot_id").write_text(f"{uuid4()}\n")
-        command = ["unshare", *self._namespaces(), "--fork", "--kill-child", "--propagation", "private"]
+        command = [
+            "unshare",
+            *self._namespaces(),
+            "--fork",
+            "--kill-child",
+            "--propagation",
+            "private",
+        ]
         script = f"{self._mounts()}\nexec /usr/bin/env python3 -I -S -c {shlex.quote(_INIT)}"
         self._init = subprocess.Popen(
             [*command, "/bin/sh", "-ec", script],
@@ -334,7 +341,10 @@ class SshHost:
             "mount -t tmpfs -o mode=755 tmpfs /run",
             "mkdir -p /run/sshd",
             f"mount --bind {self.disk}/boot_id /proc/sys/kernel/random/boot_id",
-            *(f"mount --bind {self.disk}/{name} /etc/{name}" for name in ("passwd", "group", "shadow")),
+            *(
+                f"mount --bind {self.disk}/{name} /etc/{name}"
+                for name in ("passwd", "group", "shadow")
+            ),
             f"hostname {self.name}",
             f"HOME={shlex.quote(str(self.home))}",
             *self.options.mounts,

@@ -40,7 +40,7 @@ class TestSshTarget(ComputeTargetContract):
     def target(
         self, host: SshHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> ComputeTarget:
-        root = f"{host.make_shared_folder()}/the team's \"root\""
+        root = f'{host.make_shared_folder()}/the team\'s "root"'
         monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain={"root": root}))
         return connect("gpu_box", settings)
 
