@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _STEP_SECONDS = 0.5
 _KILL_SECONDS = 3.0  # Airflow kills a task five seconds after it told it to stop
 _MOST_METRIC_VALUES = 10_000
+_left_processes: list[subprocess.Popen[bytes]] = []  # Python minds one forgotten while it runs
 _SEE_IT_END = (
     "import sys; from airflow_mltrain import Run, Workspace; "
     "Run.get(Workspace.from_config(), sys.argv[1]).wait_for_completion(raise_on_error=False)"
@@ -158,7 +159,7 @@ def _leave_to_watcher(workspace: Workspace, record: RunRecord) -> None:
         connection = BaseHook.get_connection(record.target)
         environment[f"AIRFLOW_CONN_{record.target.upper()}"] = connection.as_json()
     with (workspace.settings.artifacts / "watcher.log").open("ab") as output:
-        subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _SEE_IT_END, record.run_id],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -166,6 +167,7 @@ def _leave_to_watcher(workspace: Workspace, record: RunRecord) -> None:
             stderr=output,
             start_new_session=True,
         )
+    _left_processes.append(process)
 
 
 def is_task_given_up(context: Context, *, is_owner: bool) -> bool:

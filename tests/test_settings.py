@@ -15,6 +15,7 @@ def test_with_nothing_configured_everything_is_below_airflow_home(airflow_home: 
     assert settings.artifacts == airflow_home / "mltrain" / "artifacts"
     assert settings.local_root == airflow_home / "mltrain" / "local"
     assert settings.local_max_concurrent_runs is None
+    assert settings.unreachable_timeout_seconds == 86_400.0
 
 
 def test_options_come_from_the_environment_as_airflow_spells_it(
@@ -40,6 +41,24 @@ def test_the_database_may_be_an_airflow_connection(monkeypatch: pytest.MonkeyPat
     assert read_settings().database_url == (
         "postgresql://me:s%2Fcret@history.example.org/runs?sslmode=require"
     )
+
+
+def test_no_silence_is_too_long_where_the_limit_is_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__UNREACHABLE_TIMEOUT_SECONDS", "0")
+
+    # when
+    settings = read_settings()
+
+    # then
+    assert settings.unreachable_limit(None) is None
+
+
+@pytest.mark.parametrize(("given", "limit"), [(None, 86_400.0), (0.0, None), (90.0, 90.0)])
+def test_who_waits_may_have_another_limit_than_the_settings(
+    given: float | None, limit: float | None
+) -> None:
+    assert read_settings().unreachable_limit(given) == limit
 
 
 @pytest.mark.parametrize("given", ["many", "-1", "nan", "inf"])

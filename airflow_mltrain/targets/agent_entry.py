@@ -22,6 +22,7 @@ _RUNTIME = Path(runtime.__file__).parent
 _BOOT_SECONDS = 30.0
 _PYTHONS: Final = ("python3", *(f"python3.{minor}" for minor in range(14, 7, -1)))
 _NOISE_BYTES = 2000
+_KEPT_BYTES = 1024 * 1024  # of what a login prints, and of an answer that is not whole
 # No word of it means anything else to sh, bash, zsh, fish or csh.
 _FIND_PYTHON = (
     'for p in "$@"; do case $p in "~/"*) p=$HOME/${p#"~/"};; esac; '
@@ -52,9 +53,10 @@ def enter(
     is its name for messages. Raises NoEntryError saying what to mend, and what `open_stream` does.
     """
     candidates = list((python,) if python else _PYTHONS)
+    old_python = ""
     while True:
         stream = open_stream(command_line(candidates))
-        entry = _Entry(stream, machine, time.monotonic() + _BOOT_SECONDS)
+        entry = _Entry(stream, machine, old_python)
         try:
             session = entry.begin(root)
         except BaseException:
@@ -63,12 +65,10 @@ def enter(
         if session is not None:
             return session
         stream.close()
-        if len(candidates) == 1 or python is not None:
-            raise NoEntryError(
-                f"{machine}: {entry.old_python} there is too old; install Python 3.8 or newer, or "
-                "name one as `python` in the compute target's settings"
-            )
+        old_python = entry.old_python
         candidates = candidates[1:]
+        if not candidates:
+            raise _too_old(machine, old_python)
 
 
 def command_line(candidates: Sequence[str]) -> str:
@@ -80,11 +80,11 @@ def command_line(candidates: Sequence[str]) -> str:
 class _Entry:
     """The talk with `runtime/boot.py`, line by line, before there are frames."""
 
-    def __init__(self, stream: Stream, machine: str, deadline: float) -> None:
-        self.old_python = ""
+    def __init__(self, stream: Stream, machine: str, old_python: str) -> None:
+        self.old_python = old_python  # as found so far
         self._stream = stream
         self._machine = machine
-        self._deadline = deadline
+        self._deadline = time.monotonic() + _BOOT_SECONDS
         self._token = token_hex(16)
         self._received = b""
 
@@ -93,12 +93,10 @@ class _Entry:
         agent = job_agent()
         source = (_RUNTIME / "boot.py").read_text()
         wanted = {"root": root, "digest": agent.digest, "token": self._token}
-        asked_at = time.time()
         self._send(f"exec({source!r})\n{json.dumps(wanted)}\n".encode())
         facts = self._answer()
         if "needs" in facts:
             packed = zlib.compress(agent.content)
-            asked_at = time.time()
             self._send(b"%d\n%b" % (len(packed), packed))
             facts = self._answer()
         if "old" in facts:
@@ -110,7 +108,7 @@ class _Entry:
                 f"{facts['fault']}; mend that, or name another folder as `root` in the compute "
                 "target's settings"
             )
-        skew = facts["time"] - (asked_at + time.time()) / 2
+        skew = facts["time"] - time.time()  # it looked at its clock after all that takes long
         return AgentSession(self._stream, as_hello(facts, skew), self._received)
 
     def _send(self, content: bytes) -> None:
@@ -136,14 +134,16 @@ class _Entry:
                 received = b""
             if received == b"":
                 raise self._no_entry()
-            if received is None and time.monotonic() > self._deadline:
+            if time.monotonic() > self._deadline:
                 raise NoEntryError(
                     f"{self._machine}: the job agent did not begin within {_BOOT_SECONDS:.0f} "
                     f"seconds; does the login shell wait for something?{self._said()}"
                 )
-            self._received += received or b""
+            self._received = self._received[-_KEPT_BYTES:] + (received or b"")
 
     def _no_entry(self) -> NoEntryError:
+        if b"no-python-found" in self._received and self.old_python:
+            return _too_old(self._machine, self.old_python)
         if b"no-python-found" in self._received:
             return NoEntryError(
                 f"{self._machine}: no Python was found there; install Python 3.8 or newer "
@@ -158,6 +158,13 @@ class _Entry:
     def _said(self) -> str:
         text = self._received[-_NOISE_BYTES:].decode(errors="replace").strip()
         return f". The machine said:\n{text}" if text else ""
+
+
+def _too_old(machine: str, python: str) -> NoEntryError:
+    return NoEntryError(
+        f"{machine}: {python} there is too old; install Python 3.8 or newer, or name one as "
+        "`python` in the compute target's settings"
+    )
 
 
 @cache

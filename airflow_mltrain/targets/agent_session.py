@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-from airflow_mltrain.runtime.job_agent.wire import Frame, FrameReader, FrameWriter, Kind, WireError
+from airflow_mltrain.runtime.job_agent.wire import Frame, FrameReader, FrameWriter, Kind
 
 _DEAD_SECONDS = 20.0  # the agent gives a sign of life every five seconds while it is asked
 _IDLE_SECONDS = 60.0  # the agent ends by itself after ninety
@@ -164,6 +164,7 @@ class AgentSession:
         finally:
             question.leave()
             self._questions.pop(question.number, None)
+            self._used_at = time.monotonic()
             if not question.is_settled and not self.is_lost:
                 with suppress(SessionLostError):
                     self._send(Kind.ABANDON, question.number)
@@ -189,14 +190,16 @@ class AgentSession:
     def _send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
         try:
             self._writer.send(kind, number, payload)
-        except (OSError, EOFError) as error:
-            self._lose(f"nothing could be sent: {error or type(error).__name__}")
+        except Exception as error:
+            self._lose(f"nothing could be sent: {_words(error)}")
             raise SessionLostError(self._lost) from error
+        except BaseException:  # a signal in the middle of a frame: what follows would be misread
+            self._lose("a message was interrupted")
+            raise
 
     def _read(self) -> None:
         try:
             while (frame := self._frames.read()) is not None:
-                self._heard_at = time.monotonic()
                 if frame.kind is Kind.PULSE:
                     self._send(Kind.PULSE, 0)
                 elif question := self._questions.get(frame.request):
@@ -204,15 +207,18 @@ class AgentSession:
             self._lose("the connection was closed")
         except SessionLostError:
             pass
-        except (OSError, EOFError, WireError) as error:
-            self._lose(f"the connection broke: {error or type(error).__name__}")
+        except Exception as error:  # noqa: BLE001 - else those who wait would wait for ever
+            self._lose(f"the connection broke: {_words(error)}")
 
     def _receive(self, count: int) -> bytes:
         while True:
             try:
-                return self._stream.receive(count)
+                received = self._stream.receive(count)
             except TimeoutError:
                 self._require_life()
+            else:
+                self._heard_at = time.monotonic()
+                return received
 
     def _require_life(self) -> None:
         now = time.monotonic()
@@ -234,6 +240,10 @@ class AgentSession:
         self._stream.close()
         for question in left:
             question.take(SessionLostError(self._lost))
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def as_hello(facts: Mapping[str, Any], clock_skew_seconds: float) -> Hello:

@@ -16,9 +16,13 @@ _DIGEST_BYTES = 32
 def ask_missing(session: AgentSession, digests: Iterable[str]) -> set[str]:
     """Which of these blobs the machine lacks."""
     packed = b"".join(bytes.fromhex(digest) for digest in digests)
-    parts = (packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES))
-    _, body = session.ask_for_body("missing", parts)
+    _, body = session.ask_for_body("missing", in_parts(packed))
     return read_digests(body)
+
+
+def in_parts(content: bytes) -> Iterator[bytes]:
+    """A body as it is sent."""
+    return (content[start : start + PART_BYTES] for start in range(0, len(content), PART_BYTES))
 
 
 def read_digests(packed: bytes) -> set[str]:

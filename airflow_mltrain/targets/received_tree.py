@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from airflow_mltrain.runtime.job_agent.delivery import ENTRY_LENGTH
 
 _MOST_DESCRIPTION_BYTES = 64 * 1024
 _TOPS = ("log", "outputs", "logs")
+_NONSENSE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 
 class ReceivedTree:
@@ -37,12 +37,12 @@ class ReceivedTree:
     def take(self, parts: Iterator[bytes]) -> None:
         """Write entries as they come; TargetError for one that no agent would send."""
         body = _Body(parts)
-        while (length := body.read_some(ENTRY_LENGTH.size)) is not None:
-            try:
+        try:
+            while (length := body.read_some(ENTRY_LENGTH.size)) is not None:
                 (count,) = ENTRY_LENGTH.unpack(length)
                 self._take_one(_description(body, count), body)
-            except (ValueError, KeyError, TypeError, struct.error) as error:
-                raise TargetError(f"the target sent outputs that cannot be: {error!r}") from error
+        except _NONSENSE as error:
+            raise TargetError(f"the target sent outputs that cannot be: {error!r}") from error
 
     def finish(self) -> None:
         """Make the links, once all came: until then nothing can be written through one."""
@@ -77,7 +77,13 @@ class ReceivedTree:
     def _require_inside(self, path: str, target: str) -> None:
         way = os.path.normpath(f"{path}/../{target}")
         top = path.partition("/")[0]
-        if target.startswith("/") or way.partition("/")[0] != top:
+        is_plain = target == os.path.normpath(target)  # no ".." behind a name that may be a link
+        if (
+            "\0" in target
+            or target.startswith("/")
+            or not is_plain
+            or way.partition("/")[0] != top
+        ):
             raise ValueError(f"a link that leads elsewhere: {path!r} -> {target!r}")
 
     def _make_folder(self, path: str, mode: int) -> None:

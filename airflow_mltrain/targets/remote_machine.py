@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -11,6 +13,7 @@ from typing import Any, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
 from airflow_mltrain.targets import blob_stream
+from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentFaultError, AgentSession, SessionLostError
 from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
 from airflow_mltrain.targets.bundled_uv import BundledUv, find_bundled_uv
@@ -24,6 +27,8 @@ from airflow_mltrain.targets.machine import (
 )
 from airflow_mltrain.targets.received_tree import ReceivedTree
 from airflow_mltrain.targets.session_keeper import SessionKeeper
+
+_TRANSFER_PATIENCE_SECONDS, _TRANSFER_LOOK_SECONDS = 60.0, 1.0
 
 _Result = TypeVar("_Result")
 
@@ -117,7 +122,8 @@ class RemoteMachine:
         tree = ReceivedTree(destination)
 
         def take(session: AgentSession) -> tuple[str, ...]:
-            with session.asking("fetch", run_id=run_id, have=tree.have) as question:
+            have = blob_stream.in_parts(json.dumps(tree.have).encode())
+            with session.asking("fetch", have, run_id=run_id) as question:
                 tree.take(question.parts())
                 return tuple(question.result)
 
@@ -139,7 +145,7 @@ class RemoteMachine:
 
     def check(self) -> tuple[Finding, ...]:
         def examine(session: AgentSession) -> tuple[Finding, ...]:
-            facts = session.ask("examine")
+            facts = session.ask("examine", variables=dict(self._settings.environment_variables))
             return judge(facts, clock_skew_seconds=session.hello.clock_skew_seconds)
 
         return self._asked(examine)
@@ -196,23 +202,40 @@ class RemoteMachine:
         return self._asked(lambda session: session.ask(verb, **arguments))
 
     def _asked(
-        self, work: Callable[[AgentSession], _Result], progress: Callable[[], int] = lambda: 0
+        self,
+        work: Callable[[AgentSession], _Result],
+        progress: Callable[[], int] | None = None,
     ) -> _Result:
-        reached, is_last = progress(), False
+        """What `work` gives; repeated after a break, once, or while a transfer gets forward."""
+        reached, is_last, patience = 0, False, 0.0
         while True:
-            session = self._keeper.session()
+            session = self._reach(time.monotonic() + patience)
             try:
                 return work(session)
             except SessionLostError as error:
-                is_forward = progress() > reached
+                is_forward = progress is not None and progress() > reached
                 if is_last and not is_forward:
                     raise TargetUnreachableError(
                         f"compute target {self.name!r} ({self._label}) does not answer: {error}; "
                         "its runs go on, repeat when it is back"
                     ) from error
-                reached, is_last = progress(), not is_forward
+                is_last = not is_forward
+                if progress is not None:
+                    reached, patience = progress(), _TRANSFER_PATIENCE_SECONDS
             except AgentFaultError as error:
                 raise self._error_for(error, session) from error
+
+    def _reach(self, until: float) -> AgentSession:
+        """The session; what is half done waits a little for a host that comes back."""
+        while True:
+            try:
+                return self._keeper.session()
+            except NoEntryError:
+                raise
+            except TargetUnreachableError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_TRANSFER_LOOK_SECONDS)
 
     def _error_for(self, fault: AgentFaultError, session: AgentSession) -> TargetError:
         where = f"compute target {self.name!r} ({self._label})"

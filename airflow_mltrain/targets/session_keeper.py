@@ -20,13 +20,15 @@ class SessionKeeper:
         self._open_session = open_session
         self._lock = threading.Lock()
         self._opening: Future[AgentSession] | None = None
+        self._disowned: Future[AgentSession] | None = None
 
     def begin(self) -> None:
         """Open a session in the background, unless there is one."""
         with self._lock:
             if self._is_open_or_opening():
                 return
-            self._opening = opening = Future()
+            opening: Future[AgentSession] = Future()
+            self._opening = opening
         threading.Thread(
             target=self._open, args=(opening,), name="mltrain-connect", daemon=True
         ).start()
@@ -56,7 +58,9 @@ class SessionKeeper:
 
     def disown(self) -> None:
         """Let go of the session in a forked child, without a word on its stream."""
-        opening = self._opening
+        self._lock = threading.Lock()  # another thread may have held it when the parent forked
+        opening, self._opening = self._opening, None  # which nobody goes on opening here
+        self._disowned = opening
         if opening is not None and opening.done() and opening.exception() is None:
             opening.result().disown()
 

@@ -10,7 +10,6 @@ from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.check import Finding, FindingLevel
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
 from airflow_mltrain.targets.session_keeper import keeper_of
-
 from airflow_mltrain.targets.ssh_connection import HostConnection, HostConnector
 
 if TYPE_CHECKING:

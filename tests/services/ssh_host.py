@@ -147,6 +147,7 @@ class SshHost:
         folder = self.disk / f"shared-{uuid4().hex[:8]}"
         folder.mkdir()
         folder.chmod(0o777)
+        os.chown(folder, _USER_ID, _USER_ID)
         return folder
 
     def power_on(self) -> None:
@@ -176,6 +177,7 @@ class SshHost:
 
     def power_off(self) -> None:
         """End the machine and everything on it, as a power cut does."""
+        self._forget_server()  # a namespace does not end while somebody has yet to reap in it
         if self._init is not None:
             if not self.options.own_processes:
                 self.kill_sshd()
@@ -188,8 +190,6 @@ class SshHost:
             assert self._init.stdout is not None
             self._init.stdout.close()
             self._init = None
-        if self._server is not None:
-            self._server.wait()
 
     def reboot(self) -> None:
         """Cut the power, and switch on again."""
@@ -198,8 +198,7 @@ class SshHost:
 
     def start_sshd(self) -> None:
         """Start the server, after the end of the last one; returns once it listens."""
-        if self._server is not None:
-            self._server.wait()
+        self._forget_server()
         self._mark_log()
         with (self.disk / "sshd.log").open("ab") as output:
             self._server = subprocess.Popen(
@@ -212,6 +211,11 @@ class SshHost:
         while "Server listening" not in self.log.rpartition("-- started --")[2]:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.01)
+
+    def _forget_server(self) -> None:
+        if self._server is not None:
+            self._server.kill()  # what waits for it stops when it is stopped
+            self._server.wait()
 
     def kill_sshd(self, *, with_sessions: bool = True) -> None:
         """Kill the server, and with it what serves those who are logged in."""
@@ -228,6 +232,20 @@ class SshHost:
                 is_sshd = (entry / "comm").read_text().strip() == "sshd"
                 if is_sshd and os.readlink(entry / "ns/mnt") == ours:
                     os.kill(int(entry.name), number)
+
+    def freeze(self) -> None:
+        """Stop everything of the server and of the user, as a host out of memory does."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        self.signal_sshd(number)
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def cut_network(self) -> None:
         """Lose every packet, without a word to either side."""

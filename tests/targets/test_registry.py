@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
 from airflow_mltrain.hooks.compute_target import ComputeTargetHook
+from airflow_mltrain.provider_info import get_provider_info
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.registry import connect
+from tests.services.ssh_host import SshHost
 
 
 def add_connection(monkeypatch: pytest.MonkeyPatch, name: str, **fields: object) -> None:
@@ -42,6 +45,82 @@ def test_two_connections_share_no_folder(
     assert len(places) == 3
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[SshHost]:
+    with SshHost() as host:
+        yield host
+
+
+def test_a_connection_of_type_ssh_is_a_target_as_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, host: SshHost
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json())
+
+    target = connect("gpu_box", settings)
+
+    assert target.name == "gpu_box"
+    assert target.place
+    assert (host.home / ".mltrain").is_dir()
+
+
+def test_the_form_makes_a_target_of_an_ssh_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, host: SshHost
+) -> None:
+    inner = host.connection_json(mltrain={"root": "~/never", "python": "python3"})
+    monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", inner)
+    empty = dict.fromkeys(get_provider_info()["connection-types"][0]["conn-fields"])
+    extra = {**empty, "kind": "ssh", "connection": "gpu_box", "root": "~/of the form"}
+    add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
+
+    target = connect("training", settings)
+
+    assert (target.name, target.interpreter) == ("training", "python3")
+    assert target.place
+    assert (host.home / "of the form").is_dir()
+    assert not (host.home / "never").exists()
+
+
+def test_a_target_of_this_machine_leaves_the_fields_of_a_host_empty(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = dict.fromkeys(get_provider_info()["connection-types"][0]["conn-fields"])
+    add_connection(monkeypatch, "here", conn_type="mltrain_compute", extra=extra)
+
+    assert connect("here", settings).place
+
+
+@pytest.mark.parametrize("conn_type", ["docker", "spark", "mltrain_compute"])
+def test_the_form_leads_to_ssh_connections_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    add_connection(monkeypatch, "other", conn_type=conn_type, host="localhost")
+    extra = {"kind": "ssh", "connection": "other"}
+    add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
+
+    with pytest.raises(ConfigurationError, match=rf"'training'.*'other'.*'{conn_type}'.*'ssh'"):
+        connect("training", settings)
+
+
+def test_the_form_leads_to_a_connection_that_there_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"kind": "ssh", "connection": "other"}
+    add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
+
+    with pytest.raises(ConfigurationError, match=r"'training'.*no Airflow connection 'other'"):
+        connect("training", settings)
+
+
+def test_a_field_of_an_ssh_connection_that_cannot_be_used_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"mltrain": {"rooot": "/srv"}}
+    add_connection(monkeypatch, "gpu_box", conn_type="ssh", host="localhost", extra=extra)
+
+    with pytest.raises(ConfigurationError, match=r"'gpu_box', extra 'mltrain'.*rooot"):
+        connect("gpu_box", settings)
+
+
 def test_an_unknown_name_is_refused_with_what_there_could_be(settings: Settings) -> None:
     with pytest.raises(TargetNotFoundError, match=r"'gpu_box'.*'local'"):
         connect("gpu_box", settings)
@@ -52,7 +131,7 @@ def test_a_connection_that_cannot_run_jobs_is_refused(
 ) -> None:
     add_connection(monkeypatch, "warehouse", conn_type="postgres")
 
-    with pytest.raises(TargetNotFoundError, match="'postgres'"):
+    with pytest.raises(TargetNotFoundError, match=r"'postgres'.*'ssh' or 'mltrain_compute'"):
         connect("warehouse", settings)
 
 
@@ -66,6 +145,11 @@ def test_a_connection_that_cannot_run_jobs_is_refused(
         {"root": "relative/path"},
         {"root": 3},
         {"rooot": "/srv"},
+        {"connection": "gpu_box"},
+        {"python": "python3"},
+        {"connection": 3, "kind": "ssh"},
+        {"root": "relative", "kind": "ssh", "connection": "gpu_box"},
+        {"environment_variables": "{", "kind": "ssh", "connection": "gpu_box"},
     ],
 )
 def test_a_field_that_cannot_be_used_is_named(

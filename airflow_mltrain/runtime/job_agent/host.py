@@ -1,5 +1,6 @@
 """The verbs of this machine as they are asked for over a stream."""
 
+import json
 import os
 import pwd
 import struct
@@ -74,12 +75,12 @@ class Host:
         return {
             "root": self._root,
             "place": verbs.place(self._root),
-            "time": time.time(),
             "user": _user(),
             "host": os.uname().nodename,
             "machine": os.uname().machine,
             "python": sys.executable,
             "python_version": sys.version.split()[0],
+            "time": time.time(),  # last: to find the user may take a while
         }
 
     def answer(self, exchange: Exchange, verb: str, arguments: Dict[str, Any]) -> Any:
@@ -154,7 +155,8 @@ class Host:
     def _cancel(self, _: Exchange, run_id: str) -> None:
         verbs.cancel(self._root, run_id)
 
-    def _fetch(self, exchange: Exchange, run_id: str, have: Dict[str, int]) -> List[str]:
+    def _fetch(self, exchange: Exchange, run_id: str) -> List[str]:
+        have = json.loads(b"".join(exchange.parts()) or b"{}")
         return deliver(JobFolder(self._root, run_id), have, exchange.send_part)
 
     def _discard(self, _: Exchange, run_id: str) -> None:
@@ -179,10 +181,10 @@ class Host:
 
         return BroughtTools(self._root)
 
-    def _examine(self, _: Exchange) -> Dict[str, Any]:
+    def _examine(self, _: Exchange, variables: Dict[str, str]) -> Dict[str, Any]:
         from .examination import examine  # noqa: PLC0415  # dear at start-up
 
-        return examine(self._root, self._tools().uv())
+        return examine(self._root, self._tools().uv(), variables)
 
 
 def _is_news(state: Dict[str, Any], seen: Dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Blobs as they arrive over a stream: stored by content, whole or not at all, resumed if cut."""
 
+import errno
 import fcntl
 import os
 import struct
@@ -67,6 +68,8 @@ class BlobIntake:
 
     def _resume(self, digest: str, body: "_Body", begin: int, size: int) -> bool:
         """Go on with what was begun; False, and all of it read, where that is impossible."""
+        if begin > size:
+            raise OSError("blob {} begins behind its end".format(digest))
         self._make(self._partial)
         name = self._partial_name(digest)
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -85,14 +88,21 @@ class BlobIntake:
                 found.update(os.pread(descriptor, min(_CHUNK_BYTES, begin - position), position))
             os.lseek(descriptor, begin, os.SEEK_SET)
             body.pour(size - begin, found.update, lambda chunk: _write_all(descriptor, chunk))
+            if found.hexdigest() != digest:
+                os.unlink(name)
+                if begin:  # what a power cut left may have holes
+                    return False
             self._finish(digest, found.hexdigest(), name)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                os.unlink(name)  # others need the room more than a repetition needs the bytes
+            raise
         finally:
             os.close(descriptor)
         return True
 
     def _finish(self, digest: str, found: str, draft: str) -> None:
         if found != digest:
-            os.unlink(draft)
             raise OSError("blob {} arrived damaged".format(digest))
         folder = os.path.join(self._folder, digest[:2])
         self._make(folder)

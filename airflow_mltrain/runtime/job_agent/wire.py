@@ -98,6 +98,7 @@ class _DeflationAdvice:
     """Whether deflating pays, judged by how long it and the writing took so far."""
 
     _LEAST_BYTES = 1024
+    _SAMPLE_BYTES = 8 * 1024
     _PROBE_EVERY = 16  # frames: the stream, or what is sent, may have changed
     _SHARE = 0.25  # of what is new in an average
 
@@ -112,21 +113,31 @@ class _DeflationAdvice:
         if len(payload) < self._LEAST_BYTES:
             return None
         self._since_probe += 1
-        cost = self._deflate_cost + self._ratio * self._write_cost
-        if cost >= self._write_cost and self._since_probe < self._PROBE_EVERY:
-            return None
-        self._since_probe = 0
-        began = time.monotonic()
-        packed = zlib.compress(payload, 1)
-        elapsed = time.monotonic() - began
-        self._deflate_cost = self._average(self._deflate_cost, elapsed / len(payload))
-        self._ratio = self._average(self._ratio, len(packed) / len(payload))
+        if not self._pays():
+            if self._since_probe < self._PROBE_EVERY:
+                return None
+            self._deflate(payload[: self._SAMPLE_BYTES])
+            if not self._pays():
+                return None
+        packed = self._deflate(payload)
         return packed if len(packed) < len(payload) else None
 
     def note_write(self, count: int, seconds: float) -> None:
         """Learn from what was written; little says more of the machine than of the stream."""
         if count >= self._LEAST_BYTES:
             self._write_cost = self._average(self._write_cost, seconds / count)
+
+    def _pays(self) -> bool:
+        return self._deflate_cost + self._ratio * self._write_cost < self._write_cost
+
+    def _deflate(self, content: bytes) -> bytes:
+        self._since_probe = 0
+        began = time.monotonic()
+        packed = zlib.compress(content, 1)
+        elapsed = time.monotonic() - began
+        self._deflate_cost = self._average(self._deflate_cost, elapsed / len(content))
+        self._ratio = self._average(self._ratio, len(packed) / len(content))
+        return packed
 
     def _average(self, before: float, now: float) -> float:
         return before + self._SHARE * (now - before)

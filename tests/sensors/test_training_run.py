@@ -1,0 +1,149 @@
+"""The sensor, while the compute target of its run does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferred,
+)
+
+from airflow_mltrain import Workspace, progress
+from airflow_mltrain.errors import ConfigurationError, UnreachableTimeoutError
+from airflow_mltrain.runs.record import RunRecord
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.sensors.training_run import TrainingRunSensor
+from airflow_mltrain.triggers.training_run import TrainingRunTrigger
+from tests.fakes.task_context import FakeTaskInstance, context_of
+from tests.services.breakable_target import BreakableTarget, breakable_target
+
+EVENT = {"status": None, "unreachable": "the wait for run churn_1 is given up"}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A run on a target that is cut, and what waits for it."""
+
+    box: BreakableTarget
+    workspace: Workspace
+    record: RunRecord
+
+    def sensor(self, **facts: Any) -> TrainingRunSensor:
+        facts = {"unreachable_timeout": 0.2, **facts}
+        return TrainingRunSensor(task_id="wait", run_id=self.record.run_id, **facts)
+
+    def outcome(self) -> RunStatus:
+        """How the run ends, seen from where its target answers."""
+        self.box.repair()
+        return progress.await_end(self.workspace, self.record.run_id).status
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS", "0")
+    with breakable_target(monkeypatch, tmp_path) as box:
+        workspace = Workspace.from_config()
+        record = box.submit(workspace, "sleep 0.5")
+        box.cut()
+        yield Bench(box, workspace, record)
+        workspace.history.close()
+
+
+def test_a_sensor_that_holds_its_slot_gives_the_wait_up(bench: Bench) -> None:
+    # given
+    sensor = bench.sensor(deferrable=False)
+
+    # when
+    with pytest.raises(UnreachableTimeoutError, match=bench.record.run_id):
+        sensor.execute(context_of(FakeTaskInstance()))
+
+    # then
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize("mercy", ["soft_fail", "never_fail"])
+def test_a_soft_sensor_is_skipped_instead(bench: Bench, mercy: str) -> None:
+    # given
+    sensor = bench.sensor(deferrable=False, **{mercy: True})
+
+    # when
+    with pytest.raises(AirflowSkipException, match=bench.record.run_id):
+        sensor.execute(context_of(FakeTaskInstance()))
+
+    # then
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+def test_its_own_timeout_ends_the_wait_in_the_silence(bench: Bench) -> None:
+    # given
+    sensor = bench.sensor(deferrable=False, timeout=0.2, unreachable_timeout=None)
+
+    # when
+    with pytest.raises(AirflowSensorTimeout):
+        sensor.execute(context_of(FakeTaskInstance()))
+
+    # then
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+def test_a_deferred_sensor_hands_its_limit_to_the_trigger(bench: Bench) -> None:
+    # given
+    sensor = bench.sensor(unreachable_timeout=90)
+
+    # when
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute(context_of(FakeTaskInstance()))
+
+    # then
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, TrainingRunTrigger)
+    assert trigger.unreachable_timeout_seconds == 90.0
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+def test_a_deferred_sensor_fails_as_the_trigger_says(bench: Bench) -> None:
+    # given
+    sensor = bench.sensor()
+
+    # when / then
+    with pytest.raises(UnreachableTimeoutError, match="is given up"):
+        sensor.resume_execution(
+            "execute_complete", {"event": EVENT}, context_of(FakeTaskInstance())
+        )
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+def test_a_deferred_soft_sensor_is_skipped_as_the_trigger_says(bench: Bench) -> None:
+    # given
+    sensor = bench.sensor(soft_fail=True)
+
+    # when / then
+    with pytest.raises(AirflowSkipException, match="is given up"):
+        sensor.resume_execution(
+            "execute_complete", {"event": EVENT}, context_of(FakeTaskInstance())
+        )
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+def test_a_look_that_meets_silence_comes_back_later(bench: Bench) -> None:
+    # given
+    sensor = bench.sensor(deferrable=False, mode="reschedule", unreachable_timeout=0.001)
+
+    # when
+    looked = sensor.poke(context_of(FakeTaskInstance()))
+
+    # then
+    assert not looked.is_done
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+def test_a_negative_limit_is_refused_as_the_dag_is_parsed(bench: Bench) -> None:
+    with pytest.raises(ConfigurationError, match="unreachable_timeout"):
+        bench.sensor(unreachable_timeout=-1)
+    assert bench.outcome() is RunStatus.COMPLETED
