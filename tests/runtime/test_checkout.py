@@ -243,3 +243,27 @@ def _manifest(*entries: Any) -> bytes:
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_very_many_files_are_laid_out_by_several_processes(blobs: Path, code: Path) -> None:
+    # given
+    names = [f"f{number}" for number in range(2500)]
+    manifest = _manifest(*({**_FILE, "path": name} for name in names))
+
+    # when
+    check_out(manifest, str(blobs), str(code), processes=3)
+
+    # then
+    assert {path.name: path.read_bytes() for path in code.iterdir()} == dict.fromkeys(
+        names, _CONTENT
+    )
+
+
+def test_what_another_process_could_not_copy_is_said(blobs: Path, code: Path) -> None:
+    # given
+    manifest = _manifest(*({**_FILE, "path": f"f{number}"} for number in range(2500)))
+    (code / "f1").mkdir(parents=True)  # the second of three processes comes to it
+
+    # when, then
+    with pytest.raises(OSError, match="f1'"):
+        check_out(manifest, str(blobs), str(code), processes=3)

@@ -7,19 +7,25 @@ import json
 import os
 import re
 import stat
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from .sharing import share_out
 
 _VERSION = 1
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MODE = re.compile("[0-7]{1,3}")
 _NO_NAME = re.compile(r"[\0\ud800-\udc7f\udd00-\udfff]")  # what no name of a file holds
 _BUFFER_BYTES = 1 << 20
+_FILES_WORTH_A_PROCESS = 1000
 _MOST_LINKS = 40  # the kernel follows no more on one way, and says that they go in circles
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
-def check_out(manifest: bytes, blobs: str, destination: str) -> None:
+def check_out(manifest: bytes, blobs: str, destination: str, processes: int = 1) -> None:
     """Lay out the snapshot in a new directory, or one that an interrupted call left.
+
+    Very many files are copied by up to so many `processes`, which are forked: only for a caller
+    without threads, who reaps no children meanwhile.
 
     Nothing is written unless every entry stays inside and every blob is there: ValueError names an
     unsafe or damaged entry, FileNotFoundError a missing blob. The owner may always enter and
@@ -30,6 +36,7 @@ def check_out(manifest: bytes, blobs: str, destination: str) -> None:
     _require_blobs(entries, folder)
     root = os.fsencode(destination)
     os.makedirs(root, exist_ok=True)
+    files = []
     for entry in entries:
         path = root + b"/" + _encode(entry["path"])
         if entry["kind"] == "directory":
@@ -37,7 +44,9 @@ def check_out(manifest: bytes, blobs: str, destination: str) -> None:
         elif entry["kind"] == "link":
             _make_link(path, _encode(entry["target"]))
         else:
-            _copy(_locate(folder, entry["sha256"]), path, int(entry["mode"], 8))
+            blob = _locate(folder, entry["sha256"])
+            files.append((blob, path, int(entry["mode"], 8), entry["size"]))
+    share_out(files, _copy_all, min(processes, 1 + len(files) // _FILES_WORTH_A_PROCESS))
 
 
 def blobs_of(manifest: bytes) -> List[str]:
@@ -166,16 +175,23 @@ def _make_link(path: bytes, target: bytes) -> None:
         os.symlink(target, path)
 
 
-def _copy(blob: bytes, path: bytes, mode: int) -> None:
+def _copy_all(files: Sequence[Tuple[bytes, bytes, int, int]]) -> None:
+    for blob, path, mode, size in files:
+        _copy(blob, path, mode, size)
+
+
+def _copy(blob: bytes, path: bytes, mode: int, size: int) -> None:
     source = os.open(blob, os.O_RDONLY)
     try:
         copy = _create(path)
         try:
-            while True:
-                data = os.read(source, _BUFFER_BYTES)
+            remaining = size
+            while remaining:
+                data = os.read(source, min(remaining, _BUFFER_BYTES))
                 if not data:
-                    break
+                    raise OSError("blob {} became shorter".format(os.fsdecode(blob)))
                 _write(copy, data)
+                remaining -= len(data)
             os.fchmod(copy, mode)
         finally:
             os.close(copy)

@@ -23,6 +23,7 @@ _LOOK_SECONDS = 1.0
 _BURIAL_LOOKS, _BURIAL_LOOK_SECONDS = 100, 0.1
 _REASON_CHARACTERS = 4000
 _BUILD_ROUNDS = 3
+_CHECKOUT_PROCESSES = 4
 
 
 class _Stop(Exception):  # noqa: N818  # a decision, not an error
@@ -81,7 +82,8 @@ class Supervisor:
         manifest = os.path.join(self._folder.blobs, snapshot_id[:2], snapshot_id)
         try:
             with open(manifest, "rb") as file:
-                check_out(file.read(), self._folder.blobs, self._folder.code)
+                processes = min(os.cpu_count() or 1, _CHECKOUT_PROCESSES)
+                check_out(file.read(), self._folder.blobs, self._folder.code, processes)
             for made in (self._folder.outputs, self._folder.watched_logs):
                 os.makedirs(made, exist_ok=True)
         except (OSError, ValueError) as error:
