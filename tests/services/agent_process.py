@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,14 @@ class ProcessStream:
     def __init__(self, command_line: str, variables: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
             ["/bin/sh", "-c", command_line],
+            bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, **(variables or {})},
             start_new_session=True,
         )
+        self._reading = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -40,16 +43,22 @@ class ProcessStream:
         return self._process.pid
 
     def receive(self, count: int) -> bytes:
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        if not select.select([descriptor], [], [], _LOOK_SECONDS)[0]:
-            raise TimeoutError
-        return os.read(descriptor, count)
+        output = self._process.stdout
+        assert output is not None
+        with self._reading:
+            if output.closed:
+                return b""
+            if not select.select([output], [], [], _LOOK_SECONDS)[0]:
+                raise TimeoutError
+            return os.read(output.fileno(), count)
 
     def send(self, content: bytes) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(content)
-        self._process.stdin.flush()
+        if self._process.stdin.closed:
+            raise BrokenPipeError
+        view = memoryview(content)
+        while view:
+            view = view[os.write(self._process.stdin.fileno(), view) :]
 
     def close(self) -> None:
         self.cut()
@@ -59,6 +68,11 @@ class ProcessStream:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        with self._reading:
+            self._process.stdout.close()
 
     def disown(self) -> None:
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.targets.ssh_connection import HostConnection, HostConnector
+from tests.services.jobs import wait_for
 from tests.services.ssh_host import SshHost
 
 PASSWORD, PASSPHRASE = "correct horse", "battery staple"
@@ -64,7 +64,4 @@ def encrypt_key(host: SshHost, folder: Path) -> Path:
 
 def wait_for_no_connection(host: SshHost) -> None:
     """Wait until nobody is connected to the host."""
-    deadline = time.monotonic() + 10
-    while host.established_connections():
-        assert time.monotonic() < deadline, "a connection is left"
-        time.sleep(0.02)
+    wait_for(lambda: host.established_connections() == 0)

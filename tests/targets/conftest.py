@@ -32,7 +32,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make(login_host: SshHost, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Connect:
+def make(
+    login_host: SshHost,
+    own_home: Path,  # noqa: ARG001 - it has nothing to log in with
+    monkeypatch: pytest.MonkeyPatch,
+) -> Connect:
     """A connector of connection gpu_box, whose fields differ from the host's as given."""
 
     def make(

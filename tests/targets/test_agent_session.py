@@ -24,6 +24,7 @@ from airflow_mltrain.targets.agent_session import (
     Hello,
     SessionLostError,
 )
+from airflow_mltrain.targets.blob_stream import in_parts
 from tests.services.agent_process import AgentProcess, ProcessStream
 from tests.services.jobs import is_running, wait_for
 
@@ -261,7 +262,7 @@ def test_a_fetch_may_have_the_better_part_of_a_million_files_already(
     have = b'{"log": %d, %s}' % (log.stat().st_size, b", ".join(map(_entry, range(600_000))))
 
     # when
-    _, came = session.ask_for_body("fetch", [have], run_id="run-1")
+    _, came = session.ask_for_body("fetch", in_parts(have), run_id="run-1")
 
     # then
     assert len(came) < 1000
