@@ -1,9 +1,9 @@
 """Runs on an SSH host, beside what one would use there otherwise, through one real sshd.
 
-`submit`: `execute()` to the first line of the script, beside SSHOperator. `end`: end of a script to
-its trigger's event, beside SSHRemoteJobOperator's. `upload`: a project to the host, beside tar and
-rsync over ssh. `waiting`: 500 runs waited for at once. `log`: a log of 1 GB. Needs root, as it makes
-the host of namespaces.
+`submit`: `execute()` to the first line of the script, beside SSHOperator. `end`: end of a script
+to its trigger's event, beside SSHRemoteJobOperator's. `upload`: a project to the host, beside tar
+and rsync over ssh. `waiting`: 500 runs waited for at once. `log`: a log of 1 GB. It makes the host
+of namespaces, and so needs root.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def _measure_submit(operator: str, project: Path) -> float:
             deferrable=False,
         )
     else:
-        task = SSHOperator(task_id="train", ssh_conn_id=_TARGET, command="python3 train.py")
+        command = "python3 train.py"
+        task = SSHOperator(task_id="train", ssh_conn_id=_TARGET, command=command)  # noqa: AIR001
     with contextlib.redirect_stdout(io.StringIO()):
         began = time.time()
         result = task.execute(_context())
@@ -132,11 +133,10 @@ def _end(host: SshHost, folder: Path, rounds: int) -> None:
     workspace = _workspace()
     times: dict[str, list[float]] = {"SSHRemoteJobOperator": [], "ours": []}
 
-    async def wait(trigger: Any, ended: Callable[[], float], name: str) -> None:
+    async def wait(trigger: Any, mark: str, name: str) -> None:
         async for _ in trigger.run():
-            now = time.time()
-            break
-        times[name].append(now - ended())
+            times[name].append(time.time() - _moment_in(mark))
+            return
 
     async def measure() -> None:
         waits = []
@@ -148,20 +148,23 @@ def _end(host: SshHost, folder: Path, rounds: int) -> None:
             config = ScriptRunConfig(folder, command=["sh", "train.sh"], compute_target=_TARGET)
             record = await asyncio.to_thread(submission.submit, workspace, "end", config)
             ours = TrainingRunTrigger(_TARGET, record.run_id, f"r{number}", is_owner=True)
-            waits.append(wait(ours, lambda mark=mark: _read(f"{mark}-ours"), "ours"))
+            waits.append(wait(ours, f"{mark}-ours", "ours"))
             task = SSHRemoteJobOperator(
                 task_id=f"end_{number}",
                 ssh_conn_id=_TARGET,
                 command=script.replace("$0", "theirs"),
             )
             deferred = await asyncio.to_thread(_defer, task)
-            ended = lambda mark=mark: _read(f"{mark}-theirs")  # noqa: E731
-            waits.append(wait(deferred, ended, "SSHRemoteJobOperator"))
+            waits.append(wait(deferred, f"{mark}-theirs", "SSHRemoteJobOperator"))
         await asyncio.gather(*waits)
 
     with contextlib.redirect_stdout(io.StringIO()):
         asyncio.run(measure())
     _show("end of the script to the event", times, "ours", "SSHRemoteJobOperator", "under 0.3 s")
+
+
+def _moment_in(path: str) -> float:
+    return float(Path(path).read_text())
 
 
 def _defer(task: Any) -> Any:
@@ -184,7 +187,7 @@ def _upload(host: SshHost, folder: Path, rounds: int) -> None:
     trees = {"10,000 files of 2 kB": folder / "small", "one file of 100 MB": folder / "large"}
     _make_small_files(trees["10,000 files of 2 kB"])
     trees["one file of 100 MB"].mkdir()
-    (trees["one file of 100 MB"] / "weights.bin").write_bytes(random.randbytes(_LARGE_BYTES))
+    (trees["one file of 100 MB"] / "weights.bin").write_bytes(os.urandom(_LARGE_BYTES))
     for name, tree in trees.items():
         times: dict[str, list[float]] = {
             word: [] for word in ("tar | ssh tar", "ours", "tar | ssh tar, kept", "ours, kept")
@@ -193,7 +196,10 @@ def _upload(host: SshHost, folder: Path, rounds: int) -> None:
             for ssh, label in ((cold, "tar | ssh tar"), (warm, "tar | ssh tar, kept")):
                 place = _new_folder(host)
                 with _timed(times[label]):
-                    _pipe(["tar", "-C", str(tree), "-c", "."], [*ssh, host.address, f"tar -C {place} -x"])
+                    _pipe(
+                        ["tar", "-C", str(tree), "-c", "."],
+                        [*ssh, host.address, f"tar -C {place} -x"],
+                    )
             for label in ("ours", "ours, kept"):
                 root = _new_folder(host)
                 target = _target_at(root, host, is_kept="kept" in label)
@@ -249,7 +255,7 @@ def _run_in(target: Any, snapshot_id: str, number: int) -> None:
         pass
 
 
-def _waiting(host: SshHost, folder: Path, rounds: int) -> None:
+def _waiting(host: SshHost, folder: Path, _: int) -> None:
     """CPU and memory of a process with 500 triggers, after all of them have begun to wait."""
     from airflow_mltrain import ScriptRunConfig, submission  # noqa: PLC0415
     from airflow_mltrain.triggers.training_run import TrainingRunTrigger  # noqa: PLC0415
@@ -291,7 +297,7 @@ def _waiting(host: SshHost, folder: Path, rounds: int) -> None:
         target.cancel(run_id)
 
 
-def _log(host: SshHost, folder: Path, rounds: int) -> None:
+def _log(host: SshHost, folder: Path, _: int) -> None:
     """From the start of a script that prints 1 GB to the end of its run, log kept."""
     from airflow_mltrain import ScriptRunConfig, progress, submission  # noqa: PLC0415
 
@@ -452,11 +458,12 @@ def _context() -> dict[str, Any]:
         xcom_push=lambda **_: None,
         render_templates=lambda: None,
     )
-    return {"ti": ti, "task_instance": ti, "dag_run": SimpleNamespace(start_date=now), "params": {}}
-
-
-def _read(path: str) -> float:
-    return float(Path(path).read_text())
+    return {
+        "ti": ti,
+        "task_instance": ti,
+        "dag_run": SimpleNamespace(start_date=now),
+        "params": {},
+    }
 
 
 if __name__ == "__main__":

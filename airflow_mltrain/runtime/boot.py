@@ -5,6 +5,7 @@ Sent as text to whatever Python was found there, old ones too, with one line of 
 machine's login prints.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -30,9 +31,7 @@ def main() -> None:
         _answer(token, {"fault": str(error), "root": root})
         return
     sys.path.insert(0, home)
-    from job_agent.server import serve  # noqa: PLC0415  # it has just been brought
-
-    serve(root, token, stdin)
+    importlib.import_module("job_agent.server").serve(root, token, stdin)
 
 
 def _answer(token: str, facts: object) -> None:

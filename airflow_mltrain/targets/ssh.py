@@ -54,7 +54,7 @@ class SshTarget(RemoteMachine):
     def check(self) -> tuple[Finding, ...]:
         def login(session: AgentSession) -> Finding:
             hello = session.hello
-            text = f"{hello.user} on {hello.host}, host key verified; {self._hosts.describe()}"
+            text = f"{hello.user} on {hello.host} ({self._hosts.describe()})"
             return Finding("login", FindingLevel.OK, text, None)
 
         return (self._asked(login), *super().check())
@@ -99,7 +99,7 @@ class ChannelStream:
         deadline = time.monotonic() + _STUCK_SECONDS
         while view:
             try:
-                sent = self._channel.send(view)
+                sent = self._channel.send(view)  # type: ignore[arg-type]  # it only slices
             except TimeoutError:
                 if time.monotonic() > deadline:
                     raise

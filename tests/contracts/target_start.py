@@ -17,7 +17,7 @@ import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.target_bench import BenchContract
-from tests.services.jobs import is_running, wait_for, wait_until_ended
+from tests.services.jobs import is_running, wait_until_ended
 from tests.services.processes import run_together
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,15 +12,26 @@ import pytest
 from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.runs.record import RunRecord
 from scripts.airflow_stack import AirflowStack
+from tests.services.ssh_host import SshHost
 
 DAGS = Path(__file__).parent / "dags"
 DEFER_AFTER_SECONDS = 3.0
 
 
 @pytest.fixture(scope="session")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+def gpu_box() -> Iterator[SshHost]:
+    """A host whose runs reach the package index as this machine's do."""
+    with SshHost() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[AirflowStack]:
     home = tmp_path_factory.mktemp("airflow")
     settings = {
+        **_connection_to_host(request),
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": str(DEFER_AFTER_SECONDS),
         "AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS": "2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
@@ -29,6 +41,21 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     }
     with AirflowStack(home, DAGS, settings) as stack:
         yield stack
+
+
+def _connection_to_host(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The connection of the compute target `gpu_box`; none where there can be no host."""
+    try:
+        host: SshHost = request.getfixturevalue("gpu_box")
+    except pytest.skip.Exception:
+        return {}
+    index = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("PIP_", "UV_", "SSL_CERT_"))
+    }
+    extra = {"environment_variables": index}
+    return {"AIRFLOW_CONN_GPU_BOX": host.connection_json(mltrain=extra)}
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,11 @@ class AgentProcess:
         self.streams.append(stream)
         return stream
 
+    def close(self) -> None:
+        """Kill whichever agents still run."""
+        for stream in self.streams:
+            stream.cut()
+
     def target(self, settings: MachineSettings | None = None) -> RemoteMachine:
         """The place as a compute target with a session of its own."""
         keeper = SessionKeeper(self.open_session)

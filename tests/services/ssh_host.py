@@ -13,18 +13,25 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from tests.services.host_disk import (
+    USER,
+    USER_ID,
+    HostOptions,
+    make_disk,
+    write_configuration,
+)
 from tests.services.network import VirtualWire, find_free_port
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Self
 
-_USER_ID = 20001
 _PROGRAMS = ("/usr/sbin/sshd", "ssh-keygen", "ip", "unshare", "nsenter")
 # The first process of a machine: it reaps whoever loses its parent.
 _INIT = """
@@ -36,33 +43,6 @@ while True:
     except ChildProcessError:
         time.sleep(0.02)
 """
-_SSHD_CONFIG = """
-Port {port}
-ListenAddress {address}
-HostKey {disk}/host_key
-AuthorizedKeysFile {disk}/authorized_keys
-PidFile /run/sshd.pid
-UsePAM no
-StrictModes no
-PasswordAuthentication {password_authentication}
-LogLevel VERBOSE
-{more}
-"""
-
-
-@dataclass(frozen=True)
-class HostOptions:
-    """What is special about a host."""
-
-    home_name: str = "trainer"
-    shell: str = "/bin/bash"
-    bashrc: str = ""
-    password: str | None = None
-    own_network: bool = False
-    own_processes: bool = True  # False: the tests see a script's own process numbers
-    sshd_lines: tuple[str, ...] = ()
-    mounts: tuple[str, ...] = field(default=())  # shell commands run before sshd, $HOME is known
-    session_variables: dict[str, str] = field(default_factory=dict)
 
 
 class SshHost:
@@ -74,7 +54,7 @@ class SshHost:
 
     def __init__(self, **options: Any) -> None:
         self.options = HostOptions(**options)
-        self.user = "trainer"
+        self.user = USER
         self.name = f"host-{uuid4().hex[:8]}"
         self._init: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
@@ -82,16 +62,17 @@ class SshHost:
 
     def __enter__(self) -> Self:
         _require_programs()
-        self.disk = Path(tempfile.mkdtemp(prefix="mltrain-host-", dir="/var/tmp"))  # noqa: S108
+        self.disk = Path(tempfile.mkdtemp(prefix="mltrain-host-", dir="/var/tmp"))
         try:
             self.disk.chmod(0o755)
-            self._make_disk()
+            make_disk(self.disk, self.home, self.options.bashrc)
             if self.options.own_network:
                 self._wire = VirtualWire(self.name[5:])
                 self.address, self.port = self._wire.far_address, 22
             else:
                 self.address, self.port = "127.0.0.1", find_free_port()
-            self._write_configuration()
+            write_configuration(self.disk, self.home, self.options, (self.address, self.port))
+            self._mark_log()
             self.power_on()
         except BaseException:
             self.__exit__()
@@ -147,7 +128,7 @@ class SshHost:
         folder = self.disk / f"shared-{uuid4().hex[:8]}"
         folder.mkdir()
         folder.chmod(0o777)
-        os.chown(folder, _USER_ID, _USER_ID)
+        os.chown(folder, USER_ID, USER_ID)
         return folder
 
     def power_on(self) -> None:
@@ -226,11 +207,9 @@ class SshHost:
 
     def signal_sshd(self, number: int) -> None:
         """Send a signal to everything of the server: SIGSTOP, and it hangs."""
-        ours = os.readlink(f"/proc/{self._pid()}/ns/mnt")
-        for entry in Path("/proc").glob("[0-9]*"):
+        for entry in self._everything_alive():
             with suppress(OSError):
-                is_sshd = (entry / "comm").read_text().strip() == "sshd"
-                if is_sshd and os.readlink(entry / "ns/mnt") == ours:
+                if (entry / "comm").read_text().strip() == "sshd":
                     os.kill(int(entry.name), number)
 
     def freeze(self) -> None:
@@ -259,7 +238,7 @@ class SshHost:
 
     def run(self, command: str) -> str:
         """What a shell command of the user prints, run on the host without sshd."""
-        switch = ["setpriv", "--reuid", str(_USER_ID), "--regid", str(_USER_ID), "--clear-groups"]
+        switch = ["setpriv", "--reuid", str(USER_ID), "--regid", str(USER_ID), "--clear-groups"]
         switch.append("--reset-env")
         return self._output(*switch, "/bin/sh", "-c", command)
 
@@ -270,14 +249,10 @@ class SshHost:
     def processes(self) -> list[int]:
         """The user's live processes, by this machine's numbers."""
         found = []
-        ours = os.readlink(f"/proc/{self._pid()}/ns/mnt")
-        for entry in Path("/proc").iterdir():
+        for entry in self._everything_alive():
             with suppress(OSError):
-                if entry.name.isdigit() and entry.stat().st_uid == _USER_ID:
-                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                    is_here = os.readlink(entry / "ns/mnt") == ours
-                    if state not in "ZX" and is_here:
-                        found.append(int(entry.name))
+                if entry.stat().st_uid == USER_ID:
+                    found.append(int(entry.name))
         return found
 
     def established_connections(self) -> int:
@@ -288,6 +263,15 @@ class SshHost:
     def logins(self) -> int:
         """How many logins there were since the machine was made."""
         return len(re.findall(r"Accepted (?:publickey|password) for", self.log))
+
+    def _everything_alive(self) -> Iterator[Path]:
+        """The folders below /proc of what runs on this host."""
+        ours = Path(f"/proc/{self._pid()}/ns/mnt").readlink()
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                if state not in "ZX" and (entry / "ns/mnt").readlink() == ours:
+                    yield entry
 
     def _output(self, *argv: str) -> str:
         done = subprocess.run(
@@ -308,46 +292,6 @@ class SshHost:
         assert self._init is not None, "the machine is off"
         own = self._init.pid
         return int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
-
-    def _make_disk(self) -> None:
-        for key in ("host_key", "user_key"):
-            command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.disk / key]
-            subprocess.run(command, check=True)
-        shutil.copy(self.disk / "user_key.pub", self.disk / "authorized_keys")
-        self.home.mkdir()
-        (self.home / ".bashrc").write_text(self.options.bashrc)
-        for path in (self.home, self.home / ".bashrc"):
-            os.chown(path, _USER_ID, _USER_ID)
-
-    def _write_configuration(self) -> None:
-        options = self.options
-        shown = "*"
-        if options.password is not None:
-            hashed = ["openssl", "passwd", "-6", options.password]
-            shown = subprocess.run(hashed, check=True, capture_output=True).stdout.decode().strip()
-        names = {
-            "passwd": "root:x:0:0:root:/root:/bin/sh\n"
-            "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
-            "nobody:x:65534:65534::/:/usr/sbin/nologin\n"
-            f"{self.user}:x:{_USER_ID}:{_USER_ID}::{self.home}:{options.shell}\n",
-            "group": f"root:x:0:\nnogroup:x:65534:\n{self.user}:x:{_USER_ID}:\n",
-            "shadow": f"root:*:19000:0:99999:7:::\n{self.user}:{shown}:19000:0:99999:7:::\n",
-        }
-        for name, content in names.items():
-            (self.disk / name).write_text(content)
-        lines = list(options.sshd_lines)
-        variables = [f'"{name}={value}"' for name, value in options.session_variables.items()]
-        if variables:
-            lines.append("SetEnv " + " ".join(variables))
-        (self.disk / "sshd_config").write_text(
-            _SSHD_CONFIG.format(
-                port=self.port,
-                address=self.address,
-                disk=self.disk,
-                password_authentication="no" if options.password is None else "yes",
-                more="\n".join(lines),
-            )
-        )
 
     def _mark_log(self) -> None:
         with (self.disk / "sshd.log").open("a") as log:

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_mltrain import ScriptRunConfig, Workspace, progress, submission
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.registry import connect
 from tests.services.ssh_host import SshHost
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def test_two_hundred_mapped_runs_are_all_let_in_and_all_end_well(
 
     with SshHost() as host:
         monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json())
+        assert connect("gpu_box", settings).place  # what is dear to import is, before the forks
 
         # when
         with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -63,6 +63,16 @@ with DAG("wait_on_worker", params=PARAMS, schedule=None):
         retry_delay=timedelta(seconds=1),
     )
 
+with DAG("wait_for_host", params={**PARAMS, "target": "gpu_box"}, schedule=None):
+    SubmitTrainingRunOperator(
+        task_id="train",
+        experiment="counting",
+        config=_config(compute_target="{{ params.target }}"),
+        wait_for_completion=True,
+        retries=1,
+        retry_delay=timedelta(seconds=1),
+    )
+
 with DAG("time_out", params=PARAMS, schedule=None):
     SubmitTrainingRunOperator(
         task_id="train",
