@@ -52,7 +52,10 @@ def main() -> None:
     if arguments.measure:
         print(_measure_submit(arguments.measure, Path.cwd()))
         return
-    with SshHost() as host, tempfile.TemporaryDirectory() as folder:
+    own_tmp = (
+        "mount -t tmpfs -o mode=1777 tmpfs /tmp"  # SSHRemoteJobOperator leaves its folder there
+    )
+    with SshHost(mounts=(own_tmp,)) as host, tempfile.TemporaryDirectory() as folder:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
         os.environ[f"AIRFLOW_CONN_{_TARGET.upper()}"] = host.connection_json()
@@ -134,28 +137,31 @@ def _end(host: SshHost, folder: Path, rounds: int) -> None:
     times: dict[str, list[float]] = {"SSHRemoteJobOperator": [], "ours": []}
 
     async def wait(trigger: Any, mark: str, name: str) -> None:
-        async for _ in trigger.run():
-            times[name].append(time.time() - _moment_in(mark))
-            return
+        async for event in trigger.run():
+            if event.payload.get("done", True):  # theirs fires for every piece of log too
+                times[name].append(time.time() - _moment_in(mark))
+                return
 
     async def measure() -> None:
         waits = []
         for number in range(rounds):
             seconds = random.uniform(8.0, 13.0)  # noqa: S311 - where in a poll it ends
             mark = host.home / f"ended-{number}"
-            script = f"sleep {seconds}; date +%s.%N > {mark}-$0"
+            script = f"sleep {seconds}; date +%s.%N | tee {mark}-$0"
             (folder / "train.sh").write_text(script.replace("$0", "ours"))
             config = ScriptRunConfig(folder, command=["sh", "train.sh"], compute_target=_TARGET)
             record = await asyncio.to_thread(submission.submit, workspace, "end", config)
             ours = TrainingRunTrigger(_TARGET, record.run_id, f"r{number}", is_owner=True)
-            waits.append(wait(ours, f"{mark}-ours", "ours"))
+            waits.append(asyncio.create_task(wait(ours, f"{mark}-ours", "ours")))
             task = SSHRemoteJobOperator(
                 task_id=f"end_{number}",
                 ssh_conn_id=_TARGET,
                 command=script.replace("$0", "theirs"),
             )
             deferred = await asyncio.to_thread(_defer, task)
-            waits.append(wait(deferred, f"{mark}-theirs", "SSHRemoteJobOperator"))
+            theirs = wait(deferred, f"{mark}-theirs", "SSHRemoteJobOperator")
+            waits.append(asyncio.create_task(theirs))
+            await asyncio.sleep(0.7)  # each of theirs logs in for itself, all at once are dropped
         await asyncio.gather(*waits)
 
     with contextlib.redirect_stdout(io.StringIO()):

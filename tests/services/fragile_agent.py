@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from typing_extensions import Self
+
 _WITHOUT_END = 2**63
 
 
@@ -61,3 +63,23 @@ class FragileAgent(AgentProcess):
     def received(self) -> list[int]:
         """How many bytes came from each of the agents."""
         return [stream.received for stream in self.streams if isinstance(stream, FragileStream)]
+
+
+class FragileAgents:
+    """The places for agents that a test makes, all with one root folder; a context manager."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._made: list[FragileAgent] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for agent in self._made:
+            agent.close()
+
+    def place(self, *makers: Callable[[str], ProcessStream]) -> FragileAgent:
+        """Another place, whose streams are made as `FragileAgent` says."""
+        self._made.append(FragileAgent(self.root, *makers))
+        return self._made[-1]

@@ -13,10 +13,9 @@ import pytest
 
 from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.runtime.job_agent.intake import LARGE_BYTES
-from tests.services.fragile_agent import FragileAgent, FragileStream
+from tests.services.fragile_agent import FragileAgents, FragileStream
 from tests.services.requirement import require
 
-MakeAgent = Callable[..., FragileAgent]
 MakeBlob = Callable[[bytes], tuple[str, Path]]
 
 _MEGABYTE = 1_000_000
@@ -31,17 +30,9 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_agent(root: Path) -> Iterator[MakeAgent]:
-    """Makes places for agents, all with the same root folder."""
-    agents: list[FragileAgent] = []
-
-    def make(*makers: Callable[[str], FragileStream]) -> FragileAgent:
-        agents.append(FragileAgent(root, *makers))
-        return agents[-1]
-
-    yield make
-    for agent in agents:
-        agent.close()
+def agents(root: Path) -> Iterator[FragileAgents]:
+    with FragileAgents(root) as agents:
+        yield agents
 
 
 @pytest.fixture
@@ -68,9 +59,9 @@ def small_disk(root: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
-def test_only_what_a_machine_lacks_is_missing(make_agent: MakeAgent, make_blob: MakeBlob) -> None:
+def test_only_what_a_machine_lacks_is_missing(agents: FragileAgents, make_blob: MakeBlob) -> None:
     # given
-    target = make_agent().target()
+    target = agents.place().target()
     digests = {sha256(b"%d" % number).hexdigest() for number in range(20_000)}
     there = dict(make_blob(b"%d" % number) for number in range(5))
 
@@ -85,10 +76,10 @@ def test_only_what_a_machine_lacks_is_missing(make_agent: MakeAgent, make_blob: 
 
 
 def test_thousands_of_small_blobs_arrive(
-    root: Path, make_agent: MakeAgent, make_blob: MakeBlob
+    root: Path, agents: FragileAgents, make_blob: MakeBlob
 ) -> None:
     # given
-    target = make_agent().target()
+    target = agents.place().target()
     blobs = dict(make_blob(b"%d" % number * number) for number in range(2000))
 
     # when
@@ -102,12 +93,12 @@ def test_thousands_of_small_blobs_arrive(
 @pytest.mark.parametrize("size", [0, 1, LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 1])
 def test_a_blob_of_any_size_arrives(
     root: Path,
-    make_agent: MakeAgent,
+    agents: FragileAgents,
     make_blob: MakeBlob,
     size: int,
 ) -> None:
     # given
-    target = make_agent().target()
+    target = agents.place().target()
     digest, path = make_blob(os.urandom(size))
 
     # when
@@ -118,11 +109,11 @@ def test_a_blob_of_any_size_arrives(
 
 
 def test_a_large_blob_that_is_cut_twice_goes_on_where_it_was(
-    root: Path, make_agent: MakeAgent, make_blob: MakeBlob
+    root: Path, agents: FragileAgents, make_blob: MakeBlob
 ) -> None:
     # given
     digest, path = make_blob(os.urandom(40 * _MEGABYTE))
-    agent = make_agent(_cut_after(15 * _MEGABYTE), _cut_after(15 * _MEGABYTE))
+    agent = agents.place(_cut_after(15 * _MEGABYTE), _cut_after(15 * _MEGABYTE))
 
     # when
     agent.target().upload({digest: path})
@@ -135,11 +126,11 @@ def test_a_large_blob_that_is_cut_twice_goes_on_where_it_was(
 
 
 def test_small_blobs_that_are_cut_are_not_all_sent_again(
-    root: Path, make_agent: MakeAgent, make_blob: MakeBlob
+    root: Path, agents: FragileAgents, make_blob: MakeBlob
 ) -> None:
     # given
     blobs = dict(make_blob(os.urandom(100_000)) for _ in range(200))
-    agent = make_agent(_cut_after(15 * _MEGABYTE))
+    agent = agents.place(_cut_after(15 * _MEGABYTE))
 
     # when
     agent.target().upload(blobs)
@@ -150,14 +141,14 @@ def test_small_blobs_that_are_cut_are_not_all_sent_again(
 
 
 def test_an_upload_that_began_in_a_process_that_died_goes_on(
-    root: Path, make_agent: MakeAgent, make_blob: MakeBlob
+    root: Path, agents: FragileAgents, make_blob: MakeBlob
 ) -> None:
     # given
     digest, path = make_blob(os.urandom(20 * _MEGABYTE))
-    dying = make_agent(_cut_after(15 * _MEGABYTE), _cut_after(1), _cut_after(1))
+    dying = agents.place(_cut_after(15 * _MEGABYTE), _cut_after(1), _cut_after(1))
     with pytest.raises(TargetUnreachableError):
         dying.target().upload({digest: path})
-    agent = make_agent()
+    agent = agents.place()
 
     # when
     agent.target().upload({digest: path})
@@ -168,14 +159,14 @@ def test_an_upload_that_began_in_a_process_that_died_goes_on(
 
 
 def test_what_a_power_cut_left_of_a_large_blob_does_no_harm(
-    root: Path, make_agent: MakeAgent, make_blob: MakeBlob
+    root: Path, agents: FragileAgents, make_blob: MakeBlob
 ) -> None:
     # given
     digest, path = make_blob(os.urandom(3 * _MEGABYTE))
     partial = root / "blobs" / "partial" / digest
     partial.parent.mkdir(parents=True)
     partial.write_bytes(bytes(2 * _MEGABYTE))
-    target = make_agent().target()
+    target = agents.place().target()
 
     # when
     target.upload({digest: path})
@@ -186,11 +177,11 @@ def test_what_a_power_cut_left_of_a_large_blob_does_no_harm(
 
 
 def test_two_who_bring_the_same_large_blob_at_once_both_succeed(
-    root: Path, make_agent: MakeAgent, make_blob: MakeBlob
+    root: Path, agents: FragileAgents, make_blob: MakeBlob
 ) -> None:
     # given
     digest, path = make_blob(os.urandom(20 * _MEGABYTE))
-    targets = [make_agent().target() for _ in range(4)]
+    targets = [agents.place().target() for _ in range(4)]
 
     # when
     with ThreadPoolExecutor(4) as pool:
@@ -203,13 +194,13 @@ def test_two_who_bring_the_same_large_blob_at_once_both_succeed(
 
 def test_a_full_disk_is_named_and_left_as_it_was(
     small_disk: Path,
-    make_agent: MakeAgent,
+    agents: FragileAgents,
     make_blob: MakeBlob,
 ) -> None:
     # given
     small = dict(make_blob(os.urandom(_MEGABYTE)) for _ in range(3))
     digest, path = make_blob(os.urandom(_DISK_BYTES))
-    target = make_agent().target()
+    target = agents.place().target()
 
     # when
     with pytest.raises(TargetUnreachableError, match="No space left") as refusal:
@@ -222,9 +213,9 @@ def test_a_full_disk_is_named_and_left_as_it_was(
     assert list(small_disk.glob("blobs/partial/*")) == []
 
 
-def test_a_blob_that_is_gone_here_is_said_to_be(make_agent: MakeAgent, tmp_path: Path) -> None:
+def test_a_blob_that_is_gone_here_is_said_to_be(agents: FragileAgents, tmp_path: Path) -> None:
     # given
-    target = make_agent().target()
+    target = agents.place().target()
     digest = sha256(b"").hexdigest()
 
     # when
