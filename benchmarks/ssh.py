@@ -57,6 +57,7 @@ def main() -> None:
     )
     with SshHost(mounts=(own_tmp,)) as host, tempfile.TemporaryDirectory() as folder:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
         os.environ["AIRFLOW_HOME"] = f"{folder}/airflow"
         os.environ[f"AIRFLOW_CONN_{_TARGET.upper()}"] = host.connection_json()
         for part in arguments.parts or _PARTS:

@@ -92,5 +92,6 @@ def test_the_example_trains_on_the_host_in_an_environment_built_there(
     assert [run.status for run in runs] == [RunStatus.COMPLETED] * 4
     assert len({run.environment_key for run in runs}) == 1
     assert len([*gpu_box.home.glob(".mltrain/envs/*.json")]) == 1
+    assert [*gpu_box.home.glob(".mltrain/tools/uv-*")]  # the host had none
     best = airflow.xcom("retrain_on_ssh", dag_run_id, "choose")
     assert best["run_id"] in {run.run_id for run in runs}

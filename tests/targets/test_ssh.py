@@ -47,3 +47,28 @@ class TestSshTarget(ComputeTargetContract):
     @pytest.fixture
     def same_target(self, target: ComputeTarget, settings: Settings) -> ComputeTarget:
         return connect(target.name, settings)
+
+
+@pytest.fixture(scope="module")
+def bastion() -> Iterator[SshHost]:
+    with SshHost() as bastion:
+        yield bastion
+
+
+class TestSshTargetBehindAJumpHost(TestSshTarget):
+    """The same, on a host that is reached through another one."""
+
+    @pytest.fixture
+    def target(
+        self,
+        host: SshHost,
+        bastion: SshHost,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[ComputeTarget]:
+        mltrain = {"root": f"{host.make_shared_folder()}/root", "jump_host": "bastion"}
+        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain=mltrain))
+        monkeypatch.setenv("AIRFLOW_CONN_BASTION", bastion.connection_json())
+        logins = bastion.logins()
+        yield connect("gpu_box", settings)
+        assert bastion.logins() > logins

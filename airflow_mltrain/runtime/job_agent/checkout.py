@@ -21,6 +21,14 @@ _MOST_LINKS = 40  # the kernel follows no more on one way, and says that they go
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
+class DamagedBlobError(ValueError):
+    """A blob that is not what its name says, as a power cut may leave it."""
+
+    def __init__(self, words: str, path: bytes) -> None:
+        super().__init__(words)
+        self.path = path
+
+
 def check_out(manifest: bytes, blobs: str, destination: str, processes: int = 1) -> None:
     """Lay out the snapshot in a new directory, or one that an interrupted call left.
 
@@ -153,8 +161,8 @@ def _require_blobs(entries: List[Dict[str, Any]], folder: bytes) -> None:
                 errno.ENOENT, "blob {} is missing".format(digest), os.fsdecode(path)
             ) from None
         if found != size:
-            raise ValueError(
-                "blob {} is damaged: it has {} bytes, not {}".format(digest, found, size)
+            raise DamagedBlobError(
+                "blob {} is damaged: it has {} bytes, not {}".format(digest, found, size), path
             )
 
 

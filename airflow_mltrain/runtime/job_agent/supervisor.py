@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from . import process, slot
 from .burial import bury_if_dead
-from .checkout import check_out
+from .checkout import DamagedBlobError, check_out
 from .children import Children
 from .environment.credential import take_over
 from .folder import JobFolder, read_from, size_of
@@ -86,6 +86,10 @@ class Supervisor:
                 check_out(file.read(), self._folder.blobs, self._folder.code, processes)
             for made in (self._folder.outputs, self._folder.watched_logs):
                 os.makedirs(made, exist_ok=True)
+        except DamagedBlobError as error:
+            os.unlink(error.path)  # whoever submits again brings it
+            words = "preparation failed: {}; it was removed, submit again".format(error)
+            raise _Stop("Failed", words) from None
         except (OSError, ValueError) as error:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
 

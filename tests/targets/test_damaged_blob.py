@@ -1,0 +1,34 @@
+"""A blob that a power cut spoilt: the run says so, and the next submission mends it."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from airflow_mltrain.runs.status import RunStatus
+from tests.services.agent_process import AgentProcess
+from tests.services.jobs import JobBench, wait_until_ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SCRIPT = "print('trained')\n"
+
+
+def test_a_blob_that_was_cut_short_is_named_and_sent_again(tmp_path: Path) -> None:
+    # given
+    bench = JobBench(tmp_path / "bench")
+    target = AgentProcess(tmp_path / "root").target()
+    wait_until_ended(target, bench.python(target, _SCRIPT))
+    digest = sha256(_SCRIPT.encode()).hexdigest()
+    (tmp_path / "root" / "blobs" / digest[:2] / digest).write_bytes(b"")
+
+    # when
+    spoilt = wait_until_ended(target, bench.python(target, _SCRIPT))
+    mended = wait_until_ended(target, bench.python(target, _SCRIPT))
+
+    # then
+    assert spoilt.status is RunStatus.FAILED
+    assert f"blob {digest} is damaged" in str(spoilt.reason)
+    assert "submit again" in str(spoilt.reason)
+    assert mended.status is RunStatus.COMPLETED, mended
