@@ -7,6 +7,7 @@ import shlex
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -112,10 +113,8 @@ class _Entry:
         return AgentSession(self._stream, as_hello(facts, skew), self._received)
 
     def _send(self, content: bytes) -> None:
-        try:
+        with suppress(OSError, EOFError):  # what the machine said before it hung up says why
             self._stream.send(content)
-        except (OSError, EOFError) as error:
-            raise self._no_entry() from error
 
     def _answer(self) -> dict[str, Any]:
         """The next line that begins with the token; the rest is what the login printed."""

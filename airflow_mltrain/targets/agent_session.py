@@ -115,7 +115,7 @@ class AgentSession:
 
     def __init__(self, stream: Stream, hello: Hello, received: bytes = b"") -> None:
         self.hello = hello
-        self._stream = stream
+        self.stream = stream
         self._writer = FrameWriter(stream.send)
         self._frames = FrameReader(self._receive, received)
         self._numbers = count(1)
@@ -176,7 +176,7 @@ class AgentSession:
     def disown(self) -> None:
         """Let go of the stream in a forked child, which has none of the threads."""
         self._lost = "it belongs to another process"
-        self._stream.disown()
+        self.stream.disown()
 
     def _begin(self) -> _Question:
         with self._lock:
@@ -213,7 +213,7 @@ class AgentSession:
     def _receive(self, count: int) -> bytes:
         while True:
             try:
-                received = self._stream.receive(count)
+                received = self.stream.receive(count)
             except TimeoutError:
                 self._require_life()
             else:
@@ -237,7 +237,7 @@ class AgentSession:
                 self._lost = why
             left = list(self._questions.values())
             self._questions.clear()
-        self._stream.close()
+        self.stream.close()
         for question in left:
             question.take(SessionLostError(self._lost))
 

@@ -27,7 +27,7 @@ class Finding:
     subject: str
     level: FindingLevel
     text: str
-    remedy: str | None
+    remedy: str | None = None
 
 
 def has_fault(findings: Sequence[Finding]) -> bool:

@@ -52,12 +52,23 @@ class SshTarget(RemoteMachine):
         return _remake, self._remade_from
 
     def check(self) -> tuple[Finding, ...]:
-        def login(session: AgentSession) -> Finding:
-            hello = session.hello
-            text = f"{hello.user} on {hello.host} ({self._hosts.describe()})"
-            return Finding("login", FindingLevel.OK, text, None)
+        return (*self._asked(self._look_at_login), *super().check())
 
-        return (self._asked(login), *super().check())
+    def _look_at_login(self, session: AgentSession) -> tuple[Finding, ...]:
+        hello, stream = session.hello, session.stream
+        words = f"{hello.user} on {hello.host} ({self._hosts.describe()})"
+        login = Finding("login", FindingLevel.OK, words)
+        if not isinstance(stream, ChannelStream):
+            return (login,)
+        key = stream.host_key
+        if self._hosts.is_host_key_verified:
+            return (login, Finding("host key", FindingLevel.OK, f"{key}, verified"))
+        remedy = (
+            "take no_host_key_check and allow_host_key_change out of the connection's extra, and "
+            "put the host's key into it as host_key"
+        )
+        words = f"{key}, not verified: somebody may be in between"
+        return (login, Finding("host key", FindingLevel.WARNING, words, remedy))
 
 
 def _remake(
@@ -88,6 +99,11 @@ class ChannelStream:
         except BaseException:
             connection.close()
             raise
+
+    @property
+    def host_key(self) -> str:
+        """As `HostConnection` says."""
+        return self._connection.host_key
 
     def receive(self, count: int) -> bytes:
         """As `Stream` says."""

@@ -26,6 +26,7 @@ from airflow_mltrain.targets.ssh_failure import (
     LoginAttempt,
     explain_no_login,
     explain_no_way,
+    fingerprint,
     is_turned_away,
 )
 from airflow_mltrain.targets.ssh_transport import find_host_key, find_transport, keep_quiet
@@ -50,6 +51,12 @@ class HostConnection:
         if transport is None:
             raise EOFError("the connection was closed")
         return transport
+
+    @property
+    def host_key(self) -> str:
+        """The type and the fingerprint of the key by which the host proved who it is."""
+        key = self.transport.get_remote_server_key()
+        return f"{key.get_name()} {fingerprint(key)}"
 
     def close(self) -> None:
         """Let go of it; may be repeated."""
@@ -93,6 +100,11 @@ class HostConnector:
         through = self._jump.identity if self._jump else self._proxy_words
         # Tells apart what leads to different logins; a digest, for it is made of secrets too.
         self.identity: str = sha256(json.dumps([told, through]).encode()).hexdigest()
+
+    @property
+    def is_host_key_verified(self) -> bool:
+        """Whether the connection asks for that, as it does unless it says otherwise."""
+        return not (self._hook.no_host_key_check or self._hook.allow_host_key_change)
 
     def describe(self) -> str:
         """Login, host and connection, for messages."""

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from airflow_mltrain.targets.agent_entry import NoEntryError, job_agent
-from tests.services.agent_process import AgentProcess
+from tests.services.agent_process import AgentProcess, ProcessStream
 from tests.services.fragile_agent import FragileAgent, FragileStream
+from tests.services.jobs import wait_for
 from tests.services.process_login import ProcessLogin
 from tests.services.processes import run_together
 from tests.services.requirement import require
@@ -177,6 +179,32 @@ def test_processes_that_bring_an_agent_at_the_same_instant_all_get_in(root: Path
     # then
     assert answers == [((root / "place").read_text(), True)] * 8
     assert [path.name for path in _agents(root)] == [job_agent().digest]
+
+
+def test_who_was_overtaken_in_bringing_an_agent_gets_in_too(root: Path) -> None:
+    # given
+    may_bring = threading.Event()
+
+    class HeldUpStream(ProcessStream):
+        def send(self, content: bytes) -> None:
+            if len(content) > 20_000:
+                may_bring.wait()
+            super().send(content)
+
+    agent = FragileAgent(root, HeldUpStream)
+    with ThreadPoolExecutor(1) as pool:
+        overtaken = pool.submit(agent.open_session)
+        wait_for((root / "agent").exists)
+
+        # when
+        agent.open_session().close()
+        may_bring.set()
+        session = overtaken.result()
+
+    # then
+    assert session.ask("begun", digests=[]) == {}
+    assert [path.name for path in _agents(root)] == [job_agent().digest]
+    session.close()
 
 
 @pytest.mark.parametrize("sent", [1, 3_000, 20_000])

@@ -145,8 +145,8 @@ def test_a_silent_agent_is_not_missed_by_a_question_that_was_just_asked(
     session: AgentSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # given
-    monkeypatch.setattr(agent_session, "_DEAD_SECONDS", 1.0)
-    _pass_time(1.5)
+    monkeypatch.setattr(agent_session, "_DEAD_SECONDS", 2.0)
+    _pass_time(2.2)
 
     # when
     result = _wait_for_news(session, 0.7)

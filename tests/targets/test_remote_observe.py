@@ -79,6 +79,7 @@ def test_a_run_that_has_no_news_is_still_among_the_answers(
     # then
     assert [list(answer) for answer in answers] == [[run_id]] * 3
     assert {answer[run_id].status for answer in answers} == {RunStatus.RUNNING}
+    assert answers[0][run_id].started_at is not None
     (bench.outside / "release").touch()
     wait_until_ended(target, run_id)
 
