@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-
 from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.silence import UNANSWERED, Silence
-from airflow_mltrain.targets.registry import LOCAL
+from airflow_mltrain.targets.registry import find_connections
 from airflow_mltrain.task_log import LineReader, as_messages
 from airflow_mltrain.triggers.training_run import state_in
 from airflow_mltrain.workspace import Workspace
@@ -155,9 +153,8 @@ def _leave_to_watcher(workspace: Workspace, record: RunRecord) -> None:
     # Outside of a task Airflow's own database is out of reach, so what was found there goes along,
     # in the environment, which only this user can read.
     environment = {**os.environ, "AIRFLOW__MLTRAIN__DATABASE": workspace.settings.database_url}
-    if record.target != LOCAL:
-        connection = BaseHook.get_connection(record.target)
-        environment[f"AIRFLOW_CONN_{record.target.upper()}"] = connection.as_json()
+    for conn_id, connection in find_connections(record.target).items():
+        environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = connection
     with (workspace.settings.artifacts / "watcher.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _SEE_IT_END, record.run_id],

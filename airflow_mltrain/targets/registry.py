@@ -79,6 +79,28 @@ def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> Co
     return _connect_local(name, filled, settings)
 
 
+def find_connections(name: str) -> dict[str, str]:
+    """The Airflow connections that a target is made of, by id, as JSON; `local` needs none.
+
+    Who has them in the environment (`AIRFLOW_CONN_...`) can reach the target outside of Airflow.
+    """
+    from airflow.sdk import BaseHook  # noqa: PLC0415
+
+    found: dict[str, str] = {}
+    wanted = [] if name == LOCAL else [name]
+    while wanted:
+        conn_id = wanted.pop()
+        if conn_id in found:
+            continue
+        connection = BaseHook.get_connection(conn_id)
+        found[conn_id] = connection.as_json()
+        extra = connection.extra_dejson
+        config = read_ssh_extra(conn_id, extra) if connection.conn_type == SSH else None
+        leads_to = (extra.get("connection"), extra.get("jump_host"), config and config.jump_host)
+        wanted += [other for other in leads_to if other]
+    return found
+
+
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
     config = _validated(name, LocalTargetConfig, extra)
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")

@@ -10,7 +10,7 @@ from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
 from airflow_mltrain.hooks.compute_target import ComputeTargetHook
 from airflow_mltrain.provider_info import get_provider_info
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.registry import connect, find_connections
 from tests.services.ssh_host import SshHost
 
 
@@ -173,3 +173,25 @@ def test_the_hook_reports_why_a_target_is_not_ready() -> None:
 
     assert not is_ready
     assert "gpu_box" in words
+
+
+def test_all_connections_that_a_target_is_made_of_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given
+    connections = {
+        "form": {"conn_type": "mltrain_compute", "extra": {"kind": "ssh", "connection": "box"}},
+        "box": {"conn_type": "ssh", "host": "a", "extra": {"mltrain": {"jump_host": "gate"}}},
+        "gate": {"conn_type": "ssh", "host": "b"},
+        "other": {"conn_type": "ssh", "host": "c"},
+    }
+    for conn_id, connection in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+
+    # when
+    found = find_connections("form")
+
+    # then
+    assert set(found) == {"form", "box", "gate"}
+    assert json.loads(found["box"])["host"] == "a"
+    assert find_connections("local") == {}
