@@ -58,6 +58,8 @@ def _install(packed: bytes, digest: str, home: str) -> None:
             os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
             with open(place, "w", encoding="utf-8") as file:
                 file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # half an agent after a power cut would stay half
         os.rename(draft, home)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)

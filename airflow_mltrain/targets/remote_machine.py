@@ -75,7 +75,9 @@ class RemoteMachine:
 
     @property
     def interpreter(self) -> str:
-        return self._settings.python or "python"
+        if self._settings.python is None:
+            return "python"
+        return self._asked(lambda session: session.hello.python)  # which is where it was found
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         wanted = list(digests)

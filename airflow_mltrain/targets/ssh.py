@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from airflow_mltrain.targets.agent_entry import enter
+import paramiko
+
+from airflow_mltrain.targets.agent_entry import NoEntryError, enter
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.check import Finding, FindingLevel
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
@@ -80,10 +82,18 @@ def _remake(
 
 
 def _open_session(name: str, config: SshTargetConfig, hosts: HostConnector) -> AgentSession:
-    def open_stream(command_line: str) -> ChannelStream:
-        return ChannelStream(hosts.connect(), command_line)
-
     machine = f"compute target {name!r} ({hosts.describe()})"
+
+    def open_stream(command_line: str) -> ChannelStream:
+        connection = hosts.connect()
+        try:
+            return ChannelStream(connection, command_line)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise NoEntryError(
+                f"{machine}: sshd let us in and opened no session: {error!r}; see what its log "
+                "says, and whether its configuration allows one (MaxSessions)"
+            ) from error
+
     return enter(open_stream, config.root_folder, config.python, machine)
 
 
@@ -120,6 +130,8 @@ class ChannelStream:
                 if time.monotonic() > deadline:
                     raise
                 continue
+            except paramiko.SSHException as error:
+                raise EOFError(str(error)) from error
             if sent == 0:
                 raise EOFError("the connection was closed")
             view = view[sent:]

@@ -162,3 +162,31 @@ def test_a_disk_that_is_full_refuses_a_snapshot_and_nothing_is_begun(
     # then
     assert small_host.run("ls /srv/root/runs 2>/dev/null; true") == ""
     assert target.missing([]) == set()
+
+
+def test_an_sshd_that_opens_no_session_says_so(connect_to: Callable[..., ComputeTarget]) -> None:
+    # given
+    with SshHost(sshd_lines=("MaxSessions 0",)) as host:
+        target = connect_to(host)
+
+        # when, then
+        with pytest.raises(TargetUnreachableError, match="opened no session"):
+            _ = target.place
+
+
+def test_a_python_below_the_home_runs_the_scripts(
+    connect_to: Callable[..., ComputeTarget], bench: JobBench
+) -> None:
+    # given
+    with SshHost() as host:
+        host.run("cd && mkdir bin && ln -s /usr/bin/python3 bin/mine")
+        target = connect_to(host, python="~/bin/mine")
+
+        # when
+        job = bench.job(target, target.interpreter, "-c", "print('trained')")
+        target.start(job)
+        ended = wait_until_ended(target, job.run_id)
+
+    # then
+    assert job.argv[0] == f"{host.home}/bin/mine"
+    assert ended.log == b"trained\n"

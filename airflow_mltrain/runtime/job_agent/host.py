@@ -59,7 +59,6 @@ class Host:
             "upload": self._upload,
             "start": self._start,
             "observe": self._observe,
-            "forget_view": self._forget_view,
             "cancel": self._cancel,
             "fetch": self._fetch,
             "discard": self._discard,
@@ -148,9 +147,6 @@ class Host:
                 state[stream] = len(content)
                 _send_in_parts(exchange, content)
         return {"states": states, "unknown": unknown}
-
-    def _forget_view(self, _: Exchange, view: int) -> None:
-        self._views.pop(view, None)
 
     def _cancel(self, _: Exchange, run_id: str) -> None:
         verbs.cancel(self._root, run_id)
