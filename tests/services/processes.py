@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,13 +29,14 @@ def run_together(
         len(arguments),
         mp_context=context,
         initializer=_stand_at,
-        initargs=(gate,),
+        initargs=(gate, dict(os.environ)),
     ) as pool:
         started = [pool.submit(_work_at_the_gate, work, argument) for argument in arguments]
         return [each.result() for each in started]
 
 
-def _stand_at(gate: Barrier) -> None:
+def _stand_at(gate: Barrier, variables: dict[str, str]) -> None:
+    os.environ.update(variables)  # the server that forks has those of the test that began it
     _gates.append(gate)
 
 
