@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,31 +17,21 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tests.services.host_disk import (
+    OWN_FILES,
     USER,
     USER_ID,
     HostOptions,
     make_disk,
     write_configuration,
 )
-from tests.services.network import VirtualWire, find_free_port
+from tests.services.machine import Machine
+from tests.services.network import find_free_port
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from typing_extensions import Self
 
-_PROGRAMS = ("/usr/sbin/sshd", "ssh-keygen", "ip", "unshare", "nsenter")
-# The first process of a machine: it reaps whoever loses its parent.
-_INIT = """
-import os, time
-os.write(1, b".")
-while True:
-    try:
-        os.wait()
-    except ChildProcessError:
-        time.sleep(0.02)
-"""
+_PROGRAMS = ("/usr/sbin/sshd", "ssh-keygen", "ip", "unshare", "nsenter", "setsid")
 
 
 class SshHost:
@@ -56,32 +45,28 @@ class SshHost:
         self.options = HostOptions(**options)
         self.user = USER
         self.name = f"host-{uuid4().hex[:8]}"
-        self._init: subprocess.Popen[bytes] | None = None
-        self._server: subprocess.Popen[bytes] | None = None
-        self._wire: VirtualWire | None = None
 
     def __enter__(self) -> Self:
         _require_programs()
-        self.disk = Path(tempfile.mkdtemp(prefix="mltrain-host-", dir="/var/tmp"))
+        self._machine = Machine(
+            own_network=self.options.own_network, own_processes=self.options.own_processes
+        )
+        self.disk = self._machine.disk
         try:
-            self.disk.chmod(0o755)
             make_disk(self.disk, self.home, self.options.bashrc)
-            if self.options.own_network:
-                self._wire = VirtualWire(self.name[5:])
-                self.address, self.port = self._wire.far_address, 22
+            if self._machine.wire is not None:
+                self.address, self.port = self._machine.wire.far_address, 22
             else:
                 self.address, self.port = "127.0.0.1", find_free_port()
             write_configuration(self.disk, self.home, self.options, (self.address, self.port))
-            self._mark_log()
             self.power_on()
         except BaseException:
-            self.__exit__()
+            self._machine.discard()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.power_off()
-        shutil.rmtree(self.disk, ignore_errors=True)
+        self._machine.discard()
 
     @property
     def home(self) -> Path:
@@ -134,43 +119,12 @@ class SshHost:
     def power_on(self) -> None:
         """Start the machine, under a boot id of its own, and its sshd."""
         (self.disk / "boot_id").write_text(f"{uuid4()}\n")
-        command = [
-            "unshare",
-            *self._namespaces(),
-            "--fork",
-            "--kill-child",
-            "--propagation",
-            "private",
-        ]
-        script = f"{self._mounts()}\nexec /usr/bin/env python3 -I -S -c {shlex.quote(_INIT)}"
-        self._init = subprocess.Popen(
-            [*command, "/bin/sh", "-ec", script],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert self._init.stdout is not None
-        assert self._init.stdout.read(1) == b".", "the machine did not start"
-        if self._wire is not None:
-            self._wire.plug_in(self._pid())
+        self._machine.power_on(self._setup())
         self.start_sshd()
 
     def power_off(self) -> None:
         """End the machine and everything on it, as a power cut does."""
-        self._forget_server()  # a namespace does not end while somebody has yet to reap in it
-        if self._init is not None:
-            if not self.options.own_processes:
-                self.kill_sshd()
-                for pid in self.processes():
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            with suppress(ProcessLookupError, IndexError):
-                os.kill(self._pid(), signal.SIGKILL)
-            self._init.wait()
-            assert self._init.stdout is not None
-            self._init.stdout.close()
-            self._init = None
+        self._machine.power_off()
 
     def reboot(self) -> None:
         """Cut the power, and switch on again."""
@@ -179,24 +133,20 @@ class SshHost:
 
     def start_sshd(self) -> None:
         """Start the server, after the end of the last one; returns once it listens."""
-        self._forget_server()
-        self._mark_log()
+        command = ["/usr/sbin/sshd", "-D", "-e", "-f", f"{self.disk}/sshd_config"]
         with (self.disk / "sshd.log").open("ab") as output:
-            self._server = subprocess.Popen(
-                self._inside("/usr/sbin/sshd", "-D", "-e", "-f", f"{self.disk}/sshd_config"),
+            before = output.tell()
+            subprocess.run(
+                self._machine.inside("setsid", "--fork", *command),
+                check=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
         deadline = time.monotonic() + 10
-        while "Server listening" not in self.log.rpartition("-- started --")[2]:
+        while b"Server listening" not in (self.disk / "sshd.log").read_bytes()[before:]:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.01)
-
-    def _forget_server(self) -> None:
-        if self._server is not None:
-            self._server.kill()  # what waits for it stops when it is stopped
-            self._server.wait()
 
     def kill_sshd(self, *, with_sessions: bool = True) -> None:
         """Kill the server, and with it what serves those who are logged in."""
@@ -207,9 +157,9 @@ class SshHost:
 
     def signal_sshd(self, number: int) -> None:
         """Send a signal to everything of the server: SIGSTOP, and it hangs."""
-        for entry in self._everything_alive():
+        for entry in self._machine.processes():
             with suppress(OSError):
-                if (entry / "comm").read_text().strip() == "sshd":
+                if (entry / "comm").read_text().startswith("sshd"):
                     os.kill(int(entry.name), number)
 
     def freeze(self) -> None:
@@ -228,28 +178,28 @@ class SshHost:
 
     def cut_network(self) -> None:
         """Lose every packet, without a word to either side."""
-        assert self._wire is not None, "the host shares this machine's network"
-        self._wire.cut()
+        assert self._machine.wire is not None, "the host shares this machine's network"
+        self._machine.wire.cut()
 
     def restore_network(self) -> None:
         """Let packets through again."""
-        assert self._wire is not None
-        self._wire.mend()
+        assert self._machine.wire is not None, "the host shares this machine's network"
+        self._machine.wire.mend()
 
     def run(self, command: str) -> str:
         """What a shell command of the user prints, run on the host without sshd."""
         switch = ["setpriv", "--reuid", str(USER_ID), "--regid", str(USER_ID), "--clear-groups"]
         switch.append("--reset-env")
-        return self._output(*switch, "/bin/sh", "-c", command)
+        return self._machine.run(*switch, "/bin/sh", "-c", command)
 
     def run_as_root(self, command: str) -> str:
         """The same, as the host's administrator."""
-        return self._output("/bin/sh", "-c", command)
+        return self._machine.run("/bin/sh", "-c", command)
 
     def processes(self) -> list[int]:
         """The user's live processes, by this machine's numbers."""
         found = []
-        for entry in self._everything_alive():
+        for entry in self._machine.processes():
             with suppress(OSError):
                 if entry.stat().st_uid == USER_ID:
                     found.append(int(entry.name))
@@ -264,54 +214,17 @@ class SshHost:
         """How many logins there were since the machine was made."""
         return len(re.findall(r"Accepted (?:publickey|password) for", self.log))
 
-    def _everything_alive(self) -> Iterator[Path]:
-        """The folders below /proc of what runs on this host."""
-        ours = Path(f"/proc/{self._pid()}/ns/mnt").readlink()
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state not in "ZX" and (entry / "ns/mnt").readlink() == ours:
-                    yield entry
-
-    def _output(self, *argv: str) -> str:
-        done = subprocess.run(
-            self._inside(*argv), check=False, capture_output=True, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode == 0, (argv, done.stdout, done.stderr)
-        return done.stdout.decode(errors="surrogateescape")
-
-    def _inside(self, *argv: str) -> list[str]:
-        return ["nsenter", "--target", str(self._pid()), *self._namespaces(), "--", *argv]
-
-    def _namespaces(self) -> list[str]:
-        network = ["--net"] if self._wire else []
-        processes = ["--pid"] if self.options.own_processes else []
-        return ["--mount", "--uts", *network, *processes]
-
-    def _pid(self) -> int:
-        assert self._init is not None, "the machine is off"
-        own = self._init.pid
-        return int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
-
-    def _mark_log(self) -> None:
-        with (self.disk / "sshd.log").open("a") as log:
-            log.write("-- started --\n")
-
-    def _mounts(self) -> str:
-        commands = [
+    def _setup(self) -> list[str]:
+        return [
             *(["mount -t proc proc /proc"] if self.options.own_processes else []),
             "mount -t tmpfs -o mode=755 tmpfs /run",
             "mkdir -p /run/sshd",
             f"mount --bind {self.disk}/boot_id /proc/sys/kernel/random/boot_id",
-            *(
-                f"mount --bind {self.disk}/{name} /etc/{name}"
-                for name in ("passwd", "group", "shadow")
-            ),
+            *(f"mount --bind {self.disk}/{name} /etc/{name}" for name in OWN_FILES),
             f"hostname {self.name}",
             f"HOME={shlex.quote(str(self.home))}",
             *self.options.mounts,
         ]
-        return "\n".join(commands)
 
 
 def _require_programs() -> None:
