@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import itertools
 import os
 import struct
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Set
@@ -13,6 +14,7 @@ BLOB_HEADER = struct.Struct(">32sQQ")  # sha256, where its bytes begin, size of 
 LARGE_BYTES = 1024 * 1024  # what is larger is resumed where it was cut
 ANEW = 2**64 - 1  # for where it begins: from its start, whatever others do
 _CHUNK_BYTES = 256 * 1024
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 class BlobIntake:
@@ -22,6 +24,8 @@ class BlobIntake:
         self._folder = folder
         self._partial = os.path.join(folder, "partial")
         self._made: Set[str] = set()
+        self._draft_name = os.urandom(8).hex()
+        self._draft_numbers = itertools.count()
 
     def begun(self, digests: List[str]) -> Dict[str, int]:
         """How many bytes of these blobs are here already, from transfers that were cut."""
@@ -45,16 +49,34 @@ class BlobIntake:
         while not body.is_at_end():
             raw, begin, size = BLOB_HEADER.unpack(body.read(BLOB_HEADER.size))
             digest = raw.hex()
-            if size <= LARGE_BYTES or begin == ANEW:
+            if size <= LARGE_BYTES:
+                self._store_small(digest, body.read(size))
+            elif begin == ANEW:
                 self._store(digest, body, size)
             elif not self._resume(digest, body, begin, size):
                 again.append(digest)
         return again
 
+    def _store_small(self, digest: str, content: bytes) -> None:
+        # There may be ten thousand of them: every call counts.
+        found = _sha256(content).hexdigest()
+        draft = self._new_draft()
+        descriptor = os.open(draft, _CREATE, 0o600)
+        try:
+            try:
+                written = os.write(descriptor, content)
+                if written < len(content):
+                    _write_all(descriptor, memoryview(content)[written:])
+            finally:
+                os.close(descriptor)
+            self._finish(digest, found, draft)
+        except OSError:
+            os.unlink(draft)
+            raise
+
     def _store(self, digest: str, body: "_Body", size: int) -> None:
-        draft = self._partial_name("{}.{}".format(digest, os.urandom(8).hex()))
-        self._make(self._partial)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        draft = self._new_draft()
+        descriptor = os.open(draft, _CREATE, 0o600)
         try:
             try:
                 found = _sha256()
@@ -75,7 +97,10 @@ class BlobIntake:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_ours = os.fstat(descriptor).st_size >= begin and _is_still_there(descriptor, name)
+            here = os.fstat(descriptor).st_size
+            is_ours = here >= begin and _is_still_there(descriptor, name)
+            if not is_ours and here == 0 and _is_still_there(descriptor, name):
+                os.unlink(name)  # what was begun has been finished, and this call made it anew
         except BlockingIOError:
             is_ours = False
         try:
@@ -104,9 +129,13 @@ class BlobIntake:
     def _finish(self, digest: str, found: str, draft: str) -> None:
         if found != digest:
             raise OSError("blob {} arrived damaged".format(digest))
-        folder = os.path.join(self._folder, digest[:2])
+        folder = "{}/{}".format(self._folder, digest[:2])
         self._make(folder)
-        os.replace(draft, os.path.join(folder, digest))
+        os.replace(draft, "{}/{}".format(folder, digest))
+
+    def _new_draft(self) -> str:
+        self._make(self._partial)
+        return "{}/{}-{}".format(self._partial, self._draft_name, next(self._draft_numbers))
 
     def _make(self, folder: str) -> None:
         if folder not in self._made:
@@ -151,10 +180,10 @@ class _Body:
             count -= len(chunk)
 
 
-def _sha256() -> "_Hash":
+def _sha256(content: bytes = b"") -> "_Hash":
     import hashlib  # noqa: PLC0415  # dear at start-up, and not needed where nothing is new
 
-    return hashlib.sha256()
+    return hashlib.sha256(content)
 
 
 def _is_still_there(descriptor: int, path: str) -> bool:
