@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from os.path import samestat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ class Machine:
         self._namespaces = ["--mount", "--uts", *(["--pid"] if own_processes else [])]
         self._boot: subprocess.Popen[bytes] | None = None
         self._init = 0
-        self._mounts = Path()  # names the namespace that tells the machine's processes
+        self._mounts = -1  # held open, or its number may become that of another machine's
         network = ["unshare", "--net"] if own_network else []
         self._keeper = _start_bound([*network, "/bin/sh", "-c", _KEEPER, str(self.disk)])
         self.wire = VirtualWire(self._keeper.pid) if own_network else None
@@ -66,7 +67,7 @@ class Machine:
         )
         own = self._boot.pid
         self._init = int(Path(f"/proc/{own}/task/{own}/children").read_text().split()[0])
-        self._mounts = Path(f"/proc/{self._init}/ns/mnt").readlink()
+        self._mounts = os.open(f"/proc/{self._init}/ns/mnt", os.O_RDONLY)
         if self.wire is not None:
             self.wire.mend()
 
@@ -79,11 +80,12 @@ class Machine:
         with suppress(ProcessLookupError):
             os.kill(self._init, signal.SIGKILL)
         self._boot.communicate()
-        self._boot = None
         while left := [int(entry.name) for entry in self.processes()]:
             for pid in left:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+        os.close(self._mounts)
+        self._boot = None
 
     def discard(self) -> None:
         """End it for good, and remove its disk."""
@@ -112,10 +114,12 @@ class Machine:
 
     def processes(self) -> Iterator[Path]:
         """The folders below /proc of what lives on it."""
+        assert self._boot is not None, "the machine is off"
+        ours = os.fstat(self._mounts)
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-                if state not in "ZX" and (entry / "ns/mnt").readlink() == self._mounts:
+                if state not in "ZX" and samestat((entry / "ns/mnt").stat(), ours):
                     yield entry
 
     def _on_network(self) -> list[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.services.jobs import is_running, wait_for
+from tests.services.processes import run_together
 from tests.services.ssh_host import SshHost
 
 if TYPE_CHECKING:
@@ -262,3 +263,20 @@ def test_tests_that_are_killed_leave_nothing_behind(options: dict[str, Any]) -> 
     disk, address = killed.stdout.decode().split()
     assert killed.returncode == -signal.SIGKILL
     wait_for(lambda: not _traces(disk, address))
+
+
+def test_hosts_of_several_test_runs_at_once_leave_each_other_alone() -> None:
+    # when
+    boot_ids = run_together(_boot_often, [8] * 4)
+
+    # then
+    assert len({boot_id for those in boot_ids for boot_id in those}) == 8 * 4
+
+
+def _boot_often(times: int) -> list[str]:
+    with SshHost() as host:
+        boot_ids = []
+        for _ in range(times):
+            host.reboot()
+            boot_ids.append(host.run("cat /proc/sys/kernel/random/boot_id"))
+    return boot_ids

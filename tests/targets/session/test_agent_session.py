@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,27 +22,6 @@ from tests.services.agent_process import AgentProcess
 from tests.services.jobs import wait_for
 
 _SEEN = {"status": "NotStarted", "log": 0, "metrics": 0, "environment_key": None}
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[AgentProcess]:
-    agent = AgentProcess(tmp_path / "root")
-    yield agent
-    for stream in agent.streams:
-        with suppress(ProcessLookupError):
-            os.kill(stream.pid, signal.SIGCONT)
-        stream.cut()
-
-
-@pytest.fixture
-def session(agent: AgentProcess) -> AgentSession:
-    return agent.open_session()
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(20) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,41 +16,12 @@ from airflow_mltrain.targets.remote_machine import RemoteMachine
 from tests.services.fragile_agent import FragileAgent, FragileAgents, FragileStream
 from tests.services.jobs import (
     JobBench,
-    require_quiet,
     wait_for,
     wait_for_log,
     wait_until_ended,
 )
 
 _UNTIL_RELEASED = 'while [ ! -e "$OUTSIDE/release" ]; do sleep 0.02; done'
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[JobBench]:
-    bench = JobBench(tmp_path / "bench")
-    yield bench
-    require_quiet(bench)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "the machine's root"
-
-
-@pytest.fixture
-def agents(root: Path) -> Iterator[FragileAgents]:
-    with FragileAgents(root) as agents:
-        yield agents
-
-
-@pytest.fixture
-def agent(agents: FragileAgents) -> FragileAgent:
-    return agents.place()
-
-
-@pytest.fixture
-def target(agent: FragileAgent) -> RemoteMachine:
-    return agent.target()
 
 
 def test_an_agent_that_dies_while_it_is_asked_is_replaced_unnoticed(

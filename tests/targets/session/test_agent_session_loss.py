@@ -7,9 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,27 +70,6 @@ class InterruptedStream(ProcessStream):
             super().send(content[:50_000])
             raise KeyboardInterrupt
         super().send(content)
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[AgentProcess]:
-    agent = AgentProcess(tmp_path / "root")
-    yield agent
-    for stream in agent.streams:
-        with suppress(ProcessLookupError):
-            os.kill(stream.pid, signal.SIGCONT)
-        stream.cut()
-
-
-@pytest.fixture
-def session(agent: AgentProcess) -> AgentSession:
-    return agent.open_session()
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(20) as pool:
-        yield pool
 
 
 def test_everybody_who_waits_learns_that_the_agent_died(

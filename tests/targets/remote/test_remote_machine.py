@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -19,10 +18,9 @@ from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachin
 from airflow_mltrain.targets.session_keeper import keeper_of
 from tests.contracts.compute_target import ComputeTargetContract
 from tests.services.agent_process import AgentProcess
-from tests.services.fragile_agent import FragileAgent, FragileAgents
+from tests.services.fragile_agent import FragileAgent
 from tests.services.jobs import (
     JobBench,
-    require_quiet,
     wait_until,
     wait_until_ended,
 )
@@ -36,34 +34,6 @@ $6"
 shift 6
 exec {python} -I -S -X utf8 -c "$code" "$@"
 """
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[JobBench]:
-    bench = JobBench(tmp_path / "bench")
-    yield bench
-    require_quiet(bench)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "the machine's root"
-
-
-@pytest.fixture
-def agents(root: Path) -> Iterator[FragileAgents]:
-    with FragileAgents(root) as agents:
-        yield agents
-
-
-@pytest.fixture
-def agent(agents: FragileAgents) -> FragileAgent:
-    return agents.place()
-
-
-@pytest.fixture
-def target(agent: FragileAgent) -> RemoteMachine:
-    return agent.target()
 
 
 class _Elsewhere(RemoteMachine):

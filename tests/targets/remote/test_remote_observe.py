@@ -2,52 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Seen
 from airflow_mltrain.targets.remote_machine import RemoteMachine
-from tests.services.fragile_agent import FragileAgent, FragileAgents
 from tests.services.jobs import (
     JobBench,
-    require_quiet,
     wait_for_log,
     wait_until_ended,
 )
 
 _UNTIL_RELEASED = 'while [ ! -e "$OUTSIDE/release" ]; do sleep 0.02; done'
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[JobBench]:
-    bench = JobBench(tmp_path / "bench")
-    yield bench
-    require_quiet(bench)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "the machine's root"
-
-
-@pytest.fixture
-def agents(root: Path) -> Iterator[FragileAgents]:
-    with FragileAgents(root) as agents:
-        yield agents
-
-
-@pytest.fixture
-def agent(agents: FragileAgents) -> FragileAgent:
-    return agents.place()
-
-
-@pytest.fixture
-def target(agent: FragileAgent) -> RemoteMachine:
-    return agent.target()
 
 
 def test_a_run_that_appears_while_it_is_asked_for_is_seen(
