@@ -34,14 +34,17 @@ class _Watched:
         self._state: Optional[Dict[str, Any]] = None
 
     def look(self) -> _Sight:
-        """The state, read anew only where its file is another, and the sizes of what grows."""
+        """The sizes of what grows, then the state, read anew only where its file is another.
+
+        In this order no log is newer than the state that is told with it: what a script printed is
+        not said of one that has yet to begin.
+        """
+        log, metrics = size_of(self.folder.log), size_of(self.folder.metrics)
         signature = _signature_of(self.folder.state)
         if signature != self._signature or signature is None:
             self._state = self.folder.read_state()
             self._signature = signature
-        if self._state is None:
-            return _Sight(None, 0, 0)
-        return _Sight(self._state, size_of(self.folder.log), size_of(self.folder.metrics))
+        return _Sight(self._state, log, metrics)
 
 
 class Observer:
@@ -139,7 +142,7 @@ def _unread(sight: _Sight, known: Dict[str, Any]) -> int:
 
 
 def _read_past(path: str, position: int, size: int, limit: int) -> bytes:
-    return read_from(path, position, limit) if size > position else b""
+    return read_from(path, position, min(limit, size - position)) if size > position else b""
 
 
 def _signature_of(path: str) -> Optional[_Signature]:

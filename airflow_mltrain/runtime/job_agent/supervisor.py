@@ -172,15 +172,16 @@ class Supervisor:
         self._state["oom_kills_before"] = process.out_of_memory_kills()
         self._check_stop()
         environment = None if self._lease is None else self._lease.tree
+        self._state["started_at"] = time.time()
+        self._record("Running")  # before it prints anything, so that nobody sees that first
         try:
             self._script = spawn(self._folder, self._spec, environment)
         except SpawnError as error:
+            del self._state["started_at"]
             self._state["exit_code"] = error.exit_code
             raise _Stop("Failed", str(error)) from None
         limit = self._spec["max_run_duration_seconds"]
         deadline = None if limit is None else time.monotonic() + limit
-        self._state["started_at"] = time.time()
-        self._record("Running")
         reason = "it ran longer than max_run_duration_seconds = {}".format(limit)
         return self._await(self._script, deadline, reason)
 
