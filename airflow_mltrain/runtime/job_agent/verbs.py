@@ -45,14 +45,15 @@ def start(
     folder = JobFolder(root, spec["run_id"])
     if folder.read_state() is not None:
         return
-    why = ""
+    is_claimed, why = False, ""
     try:
         folder.create()
         folder.write_spec(spec)
-        _launch(folder, variables, interpreter, credentials)
+        is_claimed = _launch(folder, variables, interpreter, credentials)
     except OSError as error:
         why = str(error)
-    if folder.read_state() is None:
+    # A supervisor's own word counts first: its script may have removed the claim by now.
+    if not is_claimed and folder.read_state() is None:
         raise StartError(why or last_words(folder) or "its supervisor died without a word")
 
 
@@ -144,8 +145,8 @@ def _launch(
     variables: Dict[str, str],
     interpreter: str,
     credentials: Optional[Dict[str, Any]],
-) -> None:
-    """Run a supervisor, detached from this process; return when it has the job, or is dead."""
+) -> bool:
+    """Run a supervisor, detached from this process; False if it died before the job had one."""
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     ready, ready_end = os.pipe()
     handed_over = hand_over(credentials)
@@ -164,7 +165,7 @@ def _launch(
             ).wait()
         os.close(ready_end)
         ready_end = -1
-        os.read(ready, 1)
+        return os.read(ready, 1) != b""
     finally:
         os.close(ready)
         os.close(handed_over)
