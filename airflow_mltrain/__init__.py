@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from airflow_mltrain.config.docker_section import DockerBuildContext
     from airflow_mltrain.config.environment import Environment
     from airflow_mltrain.config.run_configuration import RunConfiguration
     from airflow_mltrain.config.script_run import ScriptRunConfig
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_mltrain.workspace import Workspace
 
 __all__ = [
+    "DockerBuildContext",
     "Environment",
     "Experiment",
     "Run",
@@ -29,6 +31,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "DockerBuildContext": "airflow_mltrain.config.docker_section",
     "Environment": "airflow_mltrain.config.environment",
     "Experiment": "airflow_mltrain.experiment",
     "Run": "airflow_mltrain.run",

@@ -25,6 +25,8 @@ from airflow_mltrain.environments.curated import (
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.settings import Settings, read_settings
+from airflow_mltrain.snapshots.dockerignore import read_docker_rules
+from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.registry import connect
 
@@ -126,6 +128,20 @@ class Workspace:
         """Keep a file by its content, as often as it is added; returns its SHA-256."""
         digest, _ = self.artifacts.blobs.put_file(path)
         return digest
+
+    def add_build_context(self, path: Path, dockerfile_path: str) -> str:
+        """Keep a directory that an image is built from, as Docker would send it; its snapshot id.
+
+        The same content again has the id it had. Raises SnapshotError where it is too large, or
+        cannot be stored as it is.
+        """
+        return take_snapshot(
+            path,
+            self.artifacts.blobs,
+            index_directory=self.artifacts.snapshot_indexes,
+            max_bytes=self.settings.snapshot_max_megabytes * 1_000_000,
+            rules=read_docker_rules(path, dockerfile_path),
+        ).snapshot_id
 
     def _find_environment(self, reference: EnvironmentReference) -> Environment | None:
         label = None if reference.label == LATEST else reference.label

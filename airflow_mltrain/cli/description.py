@@ -22,8 +22,13 @@ def summarize(environment: Environment) -> str:
         version = [] if python.version is None else [f"Python {python.version}"]
         packages = [*python.conda_packages, *python.packages]
         parts = [*version, _shorten(packages) if packages else "no packages"]
-    if image := environment.docker.base_image or environment.docker.base_dockerfile:
-        parts.append(f"image {image}")
+    docker = environment.docker
+    if docker.base_image:
+        parts.append(f"image {docker.base_image}")
+    elif docker.base_dockerfile or docker.build_context:
+        context = docker.build_context
+        origin = f"of {context.location or context.snapshot_id[:12]}" if context else "given"
+        parts.append(f"image of a Dockerfile {origin}")
     if environment.spark.packages:
         parts.append(f"Spark with {_shorten(environment.spark.packages)}")
     return "; ".join(parts)

@@ -1,6 +1,5 @@
 """What software a script needs."""
 
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -8,53 +7,24 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field
 
+from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSection
+from airflow_mltrain.config.dockerfile import find_dockerfile_text, read_dockerfile
 from airflow_mltrain.config.environment_reference import check_environment_name
 from airflow_mltrain.config.local_path import read_path
 from airflow_mltrain.config.model import ConfigModel, only_names_fields, validate_again
 from airflow_mltrain.config.python_section import PythonSection
 from airflow_mltrain.config.saved_file import read_saved, save
-from airflow_mltrain.config.text import (
-    Argument,
-    EnvironmentVariables,
-    NonEmptyText,
-    NumberAsText,
-)
+from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, NumberAsText
+from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _FILE_NAME = "environment.json"
-_SIZE = re.compile(r"[1-9][0-9]*[bkmg]?", re.IGNORECASE)
-
-
-def _check_size(size: str) -> str:
-    if not _SIZE.fullmatch(size):
-        raise ValueError("it should be a whole number and a unit, b, k, m or g, such as '2g'")
-    return size
-
 
 EnvironmentName: TypeAlias = Annotated[str, AfterValidator(check_environment_name)]
-
-
-class DockerSection(ConfigModel):
-    """The image the script runs in; it has one origin, an image or a Dockerfile."""
-
-    base_image: NonEmptyText | None = None
-    base_dockerfile: NonEmptyText | None = None
-    arguments: list[Argument] = Field(default_factory=list)
-    shm_size: Annotated[str, AfterValidator(_check_size)] = "2g"
-
-    @field_validator("base_image", "base_dockerfile")
-    @classmethod
-    def _check_origin(cls, origin: str | None, info: ValidationInfo) -> str | None:
-        other = "base_dockerfile" if info.field_name == "base_image" else "base_image"
-        if origin is not None and info.data.get(other) is not None:
-            raise ValueError(
-                f"it contradicts {other}; give one of them, or set that to None first"
-            )
-        return origin
 
 
 class SparkSection(ConfigModel):
@@ -131,6 +101,68 @@ class Environment(ConfigModel):
                 "conda_channels": found.channels,
             },
         )
+
+    @classmethod
+    def from_docker_image(
+        cls,
+        name: str,
+        image: str,
+        *,
+        pip_requirements: str | PathLike[str] | None = None,
+        conda_specification: str | PathLike[str] | None = None,
+    ) -> "Self":
+        """An environment in an image, with the packages of a file; without one, as the image is.
+
+        The packages are installed beside the image's own Python, isolated from what it has.
+        """
+        docker = DockerSection(base_image=image)
+        return cls._in_image(name, docker, pip_requirements, conda_specification)
+
+    @classmethod
+    def from_dockerfile(
+        cls,
+        name: str,
+        dockerfile: str | PathLike[str],
+        *,
+        pip_requirements: str | PathLike[str] | None = None,
+        conda_specification: str | PathLike[str] | None = None,
+    ) -> "Self":
+        """An environment in an image that is built from a Dockerfile: its path, or its text.
+
+        No directory goes with it; what copies files is built by `from_docker_build_context`.
+        """
+        text = find_dockerfile_text(dockerfile) or read_dockerfile(read_path(dockerfile))
+        docker = DockerSection(base_dockerfile=text)
+        return cls._in_image(name, docker, pip_requirements, conda_specification)
+
+    @classmethod
+    def from_docker_build_context(
+        cls, name: str, docker_build_context: DockerBuildContext
+    ) -> "Self":
+        """An environment in an image that is built from a directory, used as the image is."""
+        return cls._in_image(name, DockerSection(build_context=docker_build_context))
+
+    @classmethod
+    def _in_image(
+        cls,
+        name: str,
+        docker: DockerSection,
+        pip_requirements: str | PathLike[str] | None = None,
+        conda_specification: str | PathLike[str] | None = None,
+    ) -> "Self":
+        if pip_requirements is not None and conda_specification is not None:
+            raise ConfigurationError(
+                f"environment {name!r}: pip_requirements and conda_specification were both given; "
+                "give one of them, and pip's packages below 'pip:' in the conda specification"
+            )
+        if pip_requirements is not None:
+            environment = cls.from_pip_requirements(name, pip_requirements)
+        elif conda_specification is not None:
+            environment = cls.from_conda_specification(name, conda_specification)
+        else:
+            environment = cls(name, python={"user_managed_dependencies": True})
+        environment.docker = docker
+        return environment
 
     @classmethod
     def from_existing_environment(cls, name: str, *, exclude: Iterable[str] = ()) -> "Self":
@@ -245,3 +277,6 @@ class EnvironmentRegistry(Protocol):
 
     def add_wheel(self, path: Path) -> str:
         """Keep the file; returns its sha256."""
+
+    def add_build_context(self, path: Path, dockerfile_path: str) -> str:
+        """Keep the directory as it is; returns its snapshot id."""

@@ -1,4 +1,4 @@
-"""Where a script runs, in which environment, and for how long at most."""
+"""Where a script runs, in which environment, with how much, and for how long at most."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
 from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.config.resources import ResourcesSection
 from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, is_template
 
 _FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
@@ -59,7 +60,7 @@ DurationSeconds: TypeAlias = Annotated[int, BeforeValidator(_refuse_bool), Field
 
 
 class RunConfiguration(ConfigModel):
-    """Where a script runs, in which environment, and for how long at most.
+    """Where a script runs, in which environment, with how much, and for how long at most.
 
     An environment that is given by its name is looked up when the run is submitted. Preparing it
     on the target counts towards `prepare_timeout_seconds` and not towards the run's duration.
@@ -69,5 +70,6 @@ class RunConfiguration(ConfigModel):
     framework: Framework = "Python"
     environment: EnvironmentChoice | None = None
     environment_variables: EnvironmentVariables = Field(default_factory=dict, repr=False)
+    resources: ResourcesSection = Field(default_factory=ResourcesSection)
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
     prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS

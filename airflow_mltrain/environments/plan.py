@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_mltrain.config.docker_section import ContainerOptions, DockerSection
 from airflow_mltrain.config.environment import Environment, look_again
 from airflow_mltrain.config.package_url import Credentials, find_host
+from airflow_mltrain.config.text import is_template
 from airflow_mltrain.environments.recipe import list_wheel_digests, write_recipe
 from airflow_mltrain.errors import ConfigurationError
 
@@ -17,6 +19,22 @@ if TYPE_CHECKING:
     from airflow_mltrain.config.python_section import PythonSection
 
 _BUILT_INTERPRETER = "python"  # first on the PATH that a built environment gives its job
+_IMAGE_INTERPRETER = "python"  # the one that an image has
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """The image that the script runs in, and what its container gets.
+
+    It has one origin: a reference, the text of a Dockerfile, or a build context, which is a
+    snapshot whose Dockerfile is at `dockerfile_path`. Without any it is the target's own image.
+    """
+
+    reference: str | None
+    dockerfile: str | None
+    context_id: str | None
+    dockerfile_path: str
+    options: ContainerOptions
 
 
 @dataclass(frozen=True)
@@ -24,12 +42,14 @@ class EnvironmentPlan:
     """The interpreter that runs the script, the variables its processes get, what is built.
 
     `recipe` is plain data, the same for every environment with the same content; None where
-    nothing is built. It holds no credentials.
+    nothing is built. It holds no credentials. `image` is None where the environment says nothing
+    of Docker.
     """
 
     interpreter: str
     environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     recipe: Mapping[str, Any] | None = None
+    image: ImagePlan | None = None
 
     @property
     def recipe_id(self) -> str:
@@ -44,22 +64,29 @@ class EnvironmentPlan:
 
 
 def plan_environment(
-    environment: Environment | None, *, default_interpreter: str
+    environment: Environment | None, *, default_interpreter: str, runs_images: bool = False
 ) -> EnvironmentPlan:
     """Decide what the environment means for a job; without one it is the default interpreter.
 
     A user-managed environment is its interpreter as it is; every other one is built, isolated,
-    with its packages and nothing else. Raises ConfigurationError where the environment
-    contradicts itself, or something in it would be left out without a word.
+    with its packages and nothing else. On a target that runs images the interpreter is the
+    image's, and one that asks for no packages and no Python is the image as it is. Raises
+    ConfigurationError where the environment contradicts itself, or something in it would be left
+    out without a word.
     """
     if environment is None:
         return EnvironmentPlan(default_interpreter)
     environment = look_again(environment)
-    _check_possible(environment)
+    _check_possible(environment, runs_images=runs_images)
     variables = dict(environment.environment_variables)
+    image = _plan_image(environment)
     if environment.python.user_managed_dependencies:
-        return EnvironmentPlan(environment.python.interpreter_path, variables)
-    return EnvironmentPlan(_BUILT_INTERPRETER, variables, write_recipe(environment))
+        interpreter = environment.python.interpreter_path
+        return EnvironmentPlan(interpreter, variables, image=image)
+    recipe = write_recipe(environment)
+    if runs_images and not any(recipe[key] for key in ("python", "packages", "conda")):
+        return EnvironmentPlan(_IMAGE_INTERPRETER, variables, image=image)
+    return EnvironmentPlan(_BUILT_INTERPRETER, variables, recipe, image)
 
 
 def collect_credentials(
@@ -105,14 +132,48 @@ def _read_credentials(place: str, user_part: str, variables: Mapping[str, str]) 
     return credentials.login, credentials.password
 
 
-def _check_possible(environment: Environment) -> None:
+def _plan_image(environment: Environment) -> ImagePlan | None:
+    docker = environment.docker
+    if docker == DockerSection():
+        return None
+    context = docker.build_context
+    dockerfile_path = "Dockerfile" if context is None else context.dockerfile_path
+    _check_rendered(environment.name, "docker.base_image", docker.base_image)
+    _check_rendered(environment.name, "docker.build_context.dockerfile_path", dockerfile_path)
+    try:
+        options = docker.options
+    except ConfigurationError as error:
+        raise ConfigurationError(f"environment {environment.name!r}: {error}") from None
+    return ImagePlan(
+        reference=docker.base_image,
+        dockerfile=docker.base_dockerfile,
+        context_id=None if context is None else context.snapshot_id,
+        dockerfile_path=dockerfile_path,
+        options=options,
+    )
+
+
+def _check_rendered(name: str, key: str, text: str | None) -> None:
+    if text is not None and is_template(text):
+        raise ConfigurationError(
+            f"environment {name!r}: {key} has a Jinja template that nothing has rendered; "
+            "templates are rendered in a Dag, elsewhere write the value"
+        )
+
+
+def _check_possible(environment: Environment, *, runs_images: bool) -> None:
     python, name = environment.python, environment.name
     plain = Environment(name)
-    if images := _list_given(environment, plain, "docker", "spark"):
+    if not runs_images and (images := _list_given(environment, plain, "docker")):
         raise ConfigurationError(
-            f"environment {name!r}: {', '.join(images)} was given, and this compute target builds "
-            "no images and sets up no Spark; leave it out, and list what the script needs in "
-            "python.packages"
+            f"environment {name!r}: {', '.join(images)} was given, and this compute target runs "
+            "no images; leave it out and list what the script needs in python.packages, or "
+            "choose a Docker compute target"
+        )
+    if settings := _list_given(environment, plain, "spark"):
+        raise ConfigurationError(
+            f"environment {name!r}: {', '.join(settings)} was given, and this compute target sets "
+            "up no Spark; leave it out, and list what the script needs in python.packages"
         )
     if python.user_managed_dependencies:
         _check_user_managed(name, python)
@@ -136,10 +197,9 @@ def _check_user_managed(name: str, python: PythonSection) -> None:
         )
 
 
-def _list_given(environment: Environment, plain: Environment, *sections: str) -> list[str]:
+def _list_given(environment: Environment, plain: Environment, section: str) -> list[str]:
     return [
         f"{section}.{key}"
-        for section in sections
         for key, value in getattr(environment, section)
         if value != getattr(getattr(plain, section), key)
     ]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from airflow_mltrain.snapshots.glob import has_wildcards, translate_glob
 
@@ -25,8 +25,9 @@ __pycache__
 """
 """Out, unless a `!` rule without wildcards takes them in: `!*/` must not bring in `.git`."""
 
+NESTED_FILE: Final = b".gitignore"
 
-_NEVER = "(?!)"
+_NEVER: Final = "(?!)"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class IgnoreRules:
     _layers: tuple[tuple[int, _Patterns], ...]
     _defaults: _Patterns
 
+    ignore_file: Final = ".amlignore"
+    keeps_leaving_links: Final = False
+
     @classmethod
     def at_root(cls, content: bytes) -> IgnoreRules:
         """The defaults, and the content of the root's ignore file."""
@@ -49,6 +53,15 @@ class IgnoreRules:
         found = _Patterns.parse(content)
         start = len(directory) + 1 if directory else 0
         return IgnoreRules(((start, found), *self._layers), self._defaults) if found else self
+
+    def below(self, path: bytes, read: Callable[[bytes], bytes | None]) -> IgnoreRules:
+        """The rules in the directory at `path`, in which `read` reads a file."""
+        own = read(NESTED_FILE)
+        return self if own is None else self.within(path, own)
+
+    def opens(self, _path: bytes) -> bool:
+        """No ignored directory is looked into."""
+        return False
 
     def ignores(self, path: bytes, name: bytes, *, is_directory: bool) -> bool:
         """Whether this entry stays out; `path` is from the root and ends in `name`.

@@ -15,9 +15,11 @@ from airflow_mltrain.runtime.job_agent.checkout import check_out
 from airflow_mltrain.snapshots.index import Index
 from airflow_mltrain.snapshots.manifest import Entry, Manifest
 from airflow_mltrain.snapshots.source_tree import (
+    Rules,
     SourceEntry,
     changed,
     over_limit,
+    read_rules,
     to_bytes,
     unreadable,
     walk,
@@ -45,28 +47,35 @@ class Snapshot:
 
 
 def take_snapshot(
-    source_directory: Path, store: BlobStore, *, index_directory: Path, max_bytes: int
+    source_directory: Path,
+    store: BlobStore,
+    *,
+    index_directory: Path,
+    max_bytes: int,
+    rules: Rules | None = None,
 ) -> Snapshot:
     """Store the source directory as it is now; equal directories get equal ids.
 
-    May be repeated, and called by any number of processes at once; files that have not changed
-    since are not read again. Raises SnapshotError for a directory that cannot be stored as it is,
-    before anything is stored where the walk can tell, and ArtifactError where the store fails.
+    What stays out is said by its `.amlignore` or `.gitignore` files, unless `rules` are given. May
+    be repeated, and called by any number of processes at once; files that have not changed since
+    are not read again. Raises SnapshotError for a directory that cannot be stored as it is, before
+    anything is stored where the walk can tell, and ArtifactError where the store fails.
     """
     with _without_garbage_collection():
-        return _take(source_directory, store, index_directory, max_bytes)
+        source = _resolve(source_directory)
+        index = Index(index_directory, source)
+        return _take(source, store, index, max_bytes, rules or read_rules(source))
 
 
-def _take(
-    source_directory: Path, store: BlobStore, index_directory: Path, max_bytes: int
-) -> Snapshot:
-    source = _resolve(source_directory)
-    found = walk(source)
-    _refuse_own_store(source, found, store)
+def _take(source: bytes, store: BlobStore, index: Index, max_bytes: int, rules: Rules) -> Snapshot:
+    ignore_file = rules.ignore_file
+    found = walk(source, rules)
+    _refuse_own_store(source, found, store, ignore_file)
     files = [entry for entry in found if entry.kind == "file"]
     if sum(file.status.st_size for file in files) > max_bytes:
-        raise over_limit(source, ((file.status.st_size, file.path) for file in files), max_bytes)
-    taking = _Taking(source, store, Index(index_directory, source))
+        sizes = ((file.status.st_size, file.path) for file in files)
+        raise over_limit(source, sizes, max_bytes, ignore_file)
+    taking = _Taking(source, store, index, ignore_file)
     others = [_describe(entry) for entry in found if entry.kind != "file"]
     entries = {entry.path: entry for entry in [*others, *map(taking.describe_file, files)]}
     manifest = Manifest(tuple(entries.values()))
@@ -77,7 +86,8 @@ def _take(
                 entries[file.path] = taking.read_file(file)
         manifest = Manifest(tuple(entries.values())) if lost else manifest
         if manifest.size_bytes > max_bytes:  # a file grew after the walk
-            raise over_limit(source, ((e.size or 0, e.path) for e in manifest.entries), max_bytes)
+            sizes = ((entry.size or 0, entry.path) for entry in manifest.entries)
+            raise over_limit(source, sizes, max_bytes, ignore_file)
         store.put_bytes(manifest.encode())
     taking.index.save()
     return Snapshot(manifest.snapshot_id, manifest, manifest.size_bytes, taking.stored_blobs)
@@ -112,12 +122,13 @@ def _without_garbage_collection() -> Iterator[None]:
 class _Taking:
     """One taking of a snapshot: where files come from, where they go, and what was new."""
 
-    def __init__(self, source: bytes, store: BlobStore, index: Index) -> None:
+    def __init__(self, source: bytes, store: BlobStore, index: Index, ignore_file: str) -> None:
         self.index = index
         self.unread_digests: set[str] = set()
         self.stored_blobs = 0
         self._source = source
         self._store = store
+        self._ignore_file = ignore_file
 
     def describe_file(self, file: SourceEntry) -> Entry:
         digest = self.index.find(file.path, file.status)
@@ -134,8 +145,8 @@ class _Taking:
                 if entry is not None:
                     return entry
         except OSError as error:
-            raise unreadable(path, error) from error
-        raise changed(path)
+            raise unreadable(path, error, self._ignore_file) from error
+        raise changed(path, self._ignore_file)
 
     def _read_once(self, path: bytes, name: str) -> Entry | None:
         """The file and its content at one moment; None if it changed between."""
@@ -143,7 +154,7 @@ class _Taking:
         try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
-                raise changed(path)
+                raise changed(path, self._ignore_file)
             read_at_ns = time.time_ns()
             blob = self._store.put_descriptor(descriptor)
             after = os.fstat(descriptor)
@@ -167,15 +178,17 @@ def _resolve(source_directory: Path) -> bytes:
     return os.fsencode(source_directory.resolve())
 
 
-def _refuse_own_store(source: bytes, found: list[SourceEntry], store: BlobStore) -> None:
+def _refuse_own_store(
+    source: bytes, found: list[SourceEntry], store: BlobStore, ignore_file: str
+) -> None:
     root = os.fsencode(store.root.resolve())
     if root != source and not root.startswith(source + b"/"):
         return
     inside = root[len(source) + 1 :]
     if not inside or any(to_bytes(entry.path) == inside for entry in found):
         raise SnapshotError(
-            f"the artifact store {store.root} lies in the source directory, so every snapshot "
-            "would hold all earlier ones; name it in .amlignore, or move one of the two"
+            f"the artifact store {store.root} lies in {os.fsdecode(source)}, so every snapshot "
+            f"would hold all earlier ones; name it in {ignore_file}, or move one of the two"
         )
 
 

@@ -11,12 +11,13 @@ from airflow_mltrain.config.environment_reference import EnvironmentReference
 
 
 class EnvironmentShelf:
-    """Keeps environments, labels and wheels for one test."""
+    """Keeps environments, labels, wheels and build contexts for one test."""
 
     def __init__(self) -> None:
         self.versions: dict[str, list[Environment]] = {}
         self.labels: dict[tuple[str, str], int] = {}
         self.wheels: dict[str, bytes] = {}
+        self.build_contexts: dict[str, tuple[Path, str]] = {}
 
     def get_environment(
         self, name: str, version: int | str | None = None, label: str | None = None
@@ -44,3 +45,8 @@ class EnvironmentShelf:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self.wheels[digest] = path.read_bytes()
         return digest
+
+    def add_build_context(self, path: Path, dockerfile_path: str) -> str:
+        snapshot_id = hashlib.sha256(bytes(path / dockerfile_path)).hexdigest()
+        self.build_contexts[snapshot_id] = (path, dockerfile_path)
+        return snapshot_id

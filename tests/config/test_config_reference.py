@@ -12,12 +12,10 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from airflow_mltrain.config.environment import (
-    DockerSection,
-    Environment,
-    SparkSection,
-)
+from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSection
+from airflow_mltrain.config.environment import Environment, SparkSection
 from airflow_mltrain.config.python_section import IndexSection, PythonSection
+from airflow_mltrain.config.resources import ResourcesSection
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError
@@ -26,10 +24,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "script-run-config.md").read_text()
 SECTIONS: dict[str, type[BaseModel]] = {
     "ScriptRunConfig": ScriptRunConfig,
     "RunConfiguration": RunConfiguration,
+    "resources": ResourcesSection,
     "Environment": Environment,
     "python": PythonSection,
     "index": IndexSection,
     "docker": DockerSection,
+    "build_context": DockerBuildContext,
     "spark": SparkSection,
 }
 

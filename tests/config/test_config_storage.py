@@ -30,6 +30,27 @@ indexes = st.fixed_dictionaries(
         "no_binary": st.lists(st.just(":all:") | requirements.filter(str.isalnum)),
     },
 )
+sizes = st.from_regex(r"[1-9][0-9]{0,3}[kmgKMG]", fullmatch=True)
+flags = st.sampled_from(
+    [
+        ["--user", 1000],
+        ["-u", "me:100"],
+        ["--network=host"],
+        ["--ulimit", "nofile=1:2"],
+        ["--dns=::1"],
+    ]
+)
+origins = st.sampled_from(
+    [
+        ("base_image", "registry.example.org:5000/team/train:1.4"),
+        ("base_dockerfile", "# é\nFROM python:3.12\nRUN echo '{{ not ours }}'\n"),
+        ("build_context", {"snapshot_id": "0123456789abcdef" * 4}),
+        (
+            "build_context",
+            {"snapshot_id": "f" * 64, "dockerfile_path": "a/é", "location": "/srv/images"},
+        ),
+    ]
+)
 environments = st.builds(
     Environment,
     name=names,
@@ -47,7 +68,14 @@ environments = st.builds(
             "conda_packages": st.lists(requirements),
         },
     ),
-    docker=st.fixed_dictionaries({}, optional={"base_image": keys, "arguments": arguments}),
+    docker=st.fixed_dictionaries(
+        {},
+        optional={
+            "shm_size": sizes,
+            "arguments": st.just([]) | flags,
+        },
+    )
+    | st.builds(lambda origin: {origin[0]: origin[1]}, origins),
     spark=st.fixed_dictionaries(
         {}, optional={"packages": st.lists(keys), "configuration": st.dictionaries(keys, words)}
     ),
@@ -58,6 +86,14 @@ run_configurations = st.builds(
     framework=st.sampled_from(["Python", "PySpark", "pyspark"]),
     environment=st.none() | names | environments,
     environment_variables=variables,
+    resources=st.fixed_dictionaries(
+        {},
+        optional={
+            "cpus": st.none() | st.floats(0.001, 512),
+            "memory": st.none() | st.integers(6, 4000).map(lambda size: f"{size}m"),
+            "gpus": st.integers(0, 16),
+        },
+    ),
     max_run_duration_seconds=st.none() | st.integers(1, 2**31 - 1),
     prepare_timeout_seconds=st.none() | st.integers(1, 2**31 - 1),
 )

@@ -20,6 +20,8 @@ def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dist").mkdir()
     make_wheel(tmp_path / "dist" / "churn-1.0-py3-none-any.whl")
+    (tmp_path / "images" / "churn").mkdir(parents=True)
+    (tmp_path / "images" / "churn" / "Dockerfile").write_text("FROM python:3.12\n")
     examples = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
     workspace = EnvironmentShelf()
     names: dict[str, object] = {"workspace": workspace}
@@ -37,6 +39,17 @@ def test_the_message_of_the_page_is_the_real_one(tmp_path: Path) -> None:
         Environment.from_pip_requirements("churn", tmp_path / "requirements.txt")
 
     assert str(refusal.value) == f"{tmp_path}/{shown}"
+
+
+def test_the_page_lists_every_flag_of_docker_run_that_is_understood() -> None:
+    section = PAGE.split("### Flags of docker run")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`-.*?) \|", section, re.MULTILINE)
+    listed = {flag for cell in cells for flag in re.findall(r"`(--?[a-z-]+)", cell)}
+
+    with pytest.raises(ConfigurationError) as refusal:
+        Environment("churn", docker={"arguments": ["--sparkle"]})
+
+    assert listed == set(str(refusal.value).partition("what is: ")[2].split(", "))
 
 
 @pytest.mark.parametrize("name", CURATED_NAMES)

@@ -55,14 +55,12 @@ def test_an_interpreter_without_user_managed_dependencies_is_refused_with_the_re
     [
         ("docker", "base_image", "python:3.12"),
         ("docker", "base_dockerfile", "FROM python:3.12"),
-        ("docker", "arguments", ["--gpus=all"]),
+        ("docker", "arguments", ["--ipc=none"]),
         ("docker", "shm_size", "8g"),
-        ("spark", "packages", ["org.example:connector:1.0"]),
-        ("spark", "repositories", ["https://example.org/maven"]),
-        ("spark", "configuration", {"spark.executor.cores": "2"}),
+        ("docker", "build_context", {"snapshot_id": "0" * 64}),
     ],
 )
-def test_what_nobody_would_build_is_refused_by_its_key(
+def test_an_image_is_refused_by_its_key_where_no_images_are_run(
     section: str, key: str, value: object, *, is_user_managed: bool
 ) -> None:
     environment = Environment("mine", **{section: {key: value}})
@@ -72,7 +70,28 @@ def test_what_nobody_would_build_is_refused_by_its_key(
         plan_environment(environment, default_interpreter="python3")
 
     assert f"environment 'mine': {section}.{key} was given" in str(refusal.value)
-    assert "this compute target builds no images" in str(refusal.value)
+    assert "this compute target runs no images" in str(refusal.value)
+
+
+@pytest.mark.parametrize("runs_images", [True, False])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("packages", ["org.example:connector:1.0"]),
+        ("repositories", ["https://example.org/maven"]),
+        ("configuration", {"spark.executor.cores": "2"}),
+    ],
+)
+def test_what_spark_needs_is_refused_by_its_key(
+    key: str, value: object, *, runs_images: bool
+) -> None:
+    environment = Environment("mine", spark={key: value})
+
+    with pytest.raises(ConfigurationError) as refusal:
+        plan_environment(environment, default_interpreter="python3", runs_images=runs_images)
+
+    assert f"environment 'mine': spark.{key} was given" in str(refusal.value)
+    assert "sets up no Spark" in str(refusal.value)
 
 
 @pytest.mark.parametrize(

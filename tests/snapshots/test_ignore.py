@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mltrain.snapshots.source_tree import walk
+from airflow_mltrain.snapshots.source_tree import read_rules, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,7 +201,7 @@ def test_an_ignored_directory_is_never_entered(source: Path) -> None:
 
 
 def _kept(source: Path) -> set[str]:
-    return {entry.path for entry in walk(os.fsencode(source))}
+    return {entry.path for entry in walk(os.fsencode(source), read_rules(os.fsencode(source)))}
 
 
 def _write(path: Path, content: str = "content") -> None:
