@@ -69,6 +69,10 @@ class JobBench:
             **{"cancel_grace_seconds": 0.3, **facts},
         )
 
+    def is_running(self, pid: int) -> bool:
+        """Whether a process lives, by the number that a script knows it under."""
+        return is_running(pid)
+
     def shell(self, target: ComputeTarget, script: str, **facts: Any) -> str:
         """Start a shell script; its run id."""
         job = self.job(target, "sh", "-c", script, **facts)
