@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.errors import TargetUnreachableError
+from airflow_mltrain.preparation import Onlooker
 from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.silence import UNANSWERED, Silence
@@ -56,6 +57,32 @@ def reader_of(context: Context) -> str:
     return "/".join(
         str(part) for part in (ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number)
     )
+
+
+class TaskOnlooker(Onlooker):
+    """Shows a run's preparation in the task log, to be interrupted when the task is."""
+
+    def __init__(
+        self, workspace: Workspace, reader: str, is_interrupted: Callable[[], bool]
+    ) -> None:
+        self._workspace = workspace
+        self._reader = reader
+        self._is_interrupted = is_interrupted
+        self._lines = LineReader(0)
+
+    def show(self, words: bytes) -> None:
+        """As `Onlooker` says."""
+        for message in as_messages(self._lines.feed(words)):
+            log.info("%s", message)
+
+    def is_interrupted(self) -> bool:
+        """As `Onlooker` says."""
+        return self._is_interrupted()
+
+    def note_shown(self, run_id: str, count: int) -> None:
+        """As `Onlooker` says; who follows the run goes on behind it."""
+        if count:
+            self._workspace.history.set_log_position(run_id, self._reader, count)
 
 
 def follow_in_task(

@@ -69,43 +69,86 @@ _COMPUTE_TARGET = {
         "kind": _field(
             "Kind",
             "What the target is: `local` is the machine that submits, `ssh` a host that an SSH "
-            "connection leads to.",
-            enum=["local", "ssh"],
+            "connection leads to, `docker` an engine that runs containers. Fields of another "
+            "kind stay empty.",
+            enum=["local", "ssh", "docker"],
             default="local",
         ),
         "connection": _field(
-            "SSH connection",
-            "For kind `ssh`: the id of a connection of type SSH: host, login and credentials.",
-        ),
-        "root": _field(
-            "Root folder",
-            "Everything of a run lies below it: an absolute path, or on a host also ~/...; empty "
-            "for ~/.mltrain there.",
-        ),
-        "python": _field(
-            "Python",
-            "On a host: name or path of its Python, 3.8 or newer; empty to look for one.",
+            "Connection",
+            "Kind `ssh`: the id of a connection of type SSH: host, login and credentials. Kind "
+            "`docker`, if need be: one of type Docker, for the registry's login and what is left "
+            "empty here.",
         ),
         "max_concurrent_runs": _field(
             "Runs at once",
-            "The rest waits as Queued; empty for no limit.",
+            "Every kind. The rest waits as Queued; empty for no limit.",
             kind="integer",
             minimum=1,
         ),
+        "gpus": _field(
+            "GPUs",
+            "Every kind: how many there are, or their names as JSON, such as "
+            '["0", "GPU-8932f937"]. Each goes to one run at a time.',
+        ),
+        "root": _field(
+            "Root folder",
+            "Kinds `local` and `ssh`: everything of a run lies below it: an absolute path, or on "
+            "a host also ~/...; empty for ~/.mltrain there.",
+        ),
+        "python": _field(
+            "Python",
+            "Kinds `ssh` and `docker`: name or path of the Python, 3.8 or newer, of the host or "
+            "the images; empty to look for one.",
+        ),
         "environment_variables": _field(
             "Environment variables",
-            "On a host: what its runs begin with, as JSON, such as "
+            "Kinds `ssh` and `docker`: what runs begin with, as JSON, such as "
             '{"SSL_CERT_FILE": "/etc/ssl/corporate.pem"}.',
             format="password",
         ),
         "jump_host": _field(
             "Jump host",
-            "For a host that is reached through another: the id of that one's SSH connection.",
+            "Kind `ssh`, for a host that is reached through another: the id of that one's SSH "
+            "connection.",
         ),
         "proxy_command": _field(
             "Proxy command",
-            "Or a command whose input and output lead to the host, with %h, %p and %r for its "
-            "name, port and login.",
+            "Kind `ssh`: or a command whose input and output lead to the host, with %h, %p and %r "
+            "for its name, port and login.",
+        ),
+        "engine": _field(
+            "Docker engine",
+            "Kind `docker`: its URL, unix:///path, tcp://host:2376 or ssh://user@host; empty for "
+            "unix:///var/run/docker.sock. One with TLS needs a connection of type Docker.",
+        ),
+        "image": _field(
+            "Image",
+            "Kind `docker`: what runs whose environment names no image run in, such as "
+            "python:3.12-slim.",
+        ),
+        "network": _field(
+            "Network",
+            "Kind `docker`: the engine's network that runs are in; empty for the engine's own.",
+        ),
+        "user": _field(
+            "User",
+            "Kind `docker`: whom scripts run as, by name or number; empty for the image's user.",
+        ),
+        "memory": _field(
+            "Memory of a run",
+            "Kind `docker`: the most that one run gets, such as 16g; empty for no limit.",
+        ),
+        "cpus": _field(
+            "CPUs of a run",
+            "Kind `docker`: the most that one run gets, such as 2.5; empty for no limit.",
+            kind="number",
+        ),
+        "keep_containers": _field(
+            "Keep containers",
+            "Kind `docker`: whether the container of a run that ended stays, to be looked at. "
+            "Empty is `never`.",
+            enum=["never", "on_failure", "always"],
         ),
     },
 }

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from uuid import uuid4
@@ -23,13 +23,22 @@ from airflow_mltrain.environments.plan import (
     plan_environment,
 )
 from airflow_mltrain.errors import ConfigurationError, JobStartError
+from airflow_mltrain.preparation import NOBODY, Onlooker, RunPreparation
 from airflow_mltrain.progress import PLACE_PROPERTY, await_end, require_place
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.git import start_git_annotation
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
-from airflow_mltrain.targets.base import ComputeTarget, EnvironmentRequest, Job, Seen
+from airflow_mltrain.targets.base import (
+    ComputeTarget,
+    EnvironmentRequest,
+    ImageRequest,
+    Job,
+    PreparationGivenUpError,
+    Resources,
+    Seen,
+)
 from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -54,6 +63,7 @@ def submit(
     config: ScriptRunConfig,
     occasion: Occasion | None = None,
     environment: Environment | str | None = None,
+    onlooker: Onlooker = NOBODY,
 ) -> RunRecord:
     """Start a run in the background, or adopt the one that this occasion started before.
 
@@ -68,42 +78,63 @@ def submit(
     prior = workspace.history.find_latest(occasion.key) if occasion else None
     asking = (config.run_config.environment, environment)
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
-        return start(workspace, prior, asking)
+        return start(workspace, prior, asking, onlooker)
     if prior is not None and not prior.status.is_terminal:
         log.info("run %s belongs to an earlier occasion and is canceled", prior.run_id)
         cancel(workspace, prior.run_id)
         await_end(workspace, prior.run_id)
     generation = prior.generation + 1 if prior else 1
     record = _record(workspace, experiment, config, occasion, generation)
-    return start(workspace, record, asking)
+    return start(workspace, record, asking, onlooker)
 
 
 def start(
     workspace: Workspace,
     record: RunRecord,
     asking: Iterable[Environment | str | None] = (),
+    onlooker: Onlooker = NOBODY,
 ) -> RunRecord:
     """Hand a recorded run to its target; nothing if the target is known to have it.
 
     Credentials for its package indexes are those its environment refers to, and those that the
-    environments of whoever is `asking` were given.
+    environments of whoever is `asking` were given. Where an image has to be pulled or built this
+    takes long; the run is returned as it is if it was canceled meanwhile, or the onlooker had
+    enough, and may be started again.
     """
     if record.is_started or record.status.is_terminal:
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
     config = ScriptRunConfig.model_validate(record.config)
-    plan = _plan(config, target.interpreter)
-    missing = _find_missing(workspace, target, record.snapshot_id, plan)
-    target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
+    plan = _plan(config, target, target.interpreter)
+    job = _job(workspace, record, config, plan, asking)
+    limit_seconds = config.run_config.prepare_timeout_seconds
+    preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
     try:
-        target.start(_job(workspace, record, config, plan, asking))
+        facts = target.prepare(job, preparation)
+        missing = _find_missing(workspace, target, record.snapshot_id, plan)
+        target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
+        target.start(replace(job, first_log=preparation.log))
+    except PreparationGivenUpError:
+        if not preparation.is_late:
+            return workspace.history.get(record.run_id)
+        words = f"its preparation took longer than prepare_timeout_seconds = {limit_seconds}"
+        raise _fail(workspace, record, preparation, words) from None
     except JobStartError as error:
-        workspace.history.advance(
-            record.run_id, RunStatus.FAILED, error=str(error), ended_at=_now()
-        )
-        raise
+        raise _fail(workspace, record, preparation, str(error)) from error
+    onlooker.note_shown(record.run_id, len(preparation.log))
+    if facts:
+        workspace.history.annotate(record.run_id, properties=facts)
     return workspace.history.advance(record.run_id, RunStatus.PREPARING, is_started=True)
+
+
+def _fail(
+    workspace: Workspace, record: RunRecord, preparation: RunPreparation, words: str
+) -> JobStartError:
+    """Record that a run never began, with what its preparation said for its log."""
+    preparation.keep()
+    workspace.history.advance(record.run_id, RunStatus.FAILED, error=words, ended_at=_now())
+    return JobStartError(words)
 
 
 def cancel(workspace: Workspace, run_id: str) -> RunRecord:
@@ -158,14 +189,14 @@ def _record(
     config = config.model_copy(deep=True)
     if isinstance(config.run_config.environment, str):
         config.run_config.environment = workspace.get_environment(config.run_config.environment)
-    _check_environment(workspace, config)
+    target = workspace.get_target(config.run_config.target)
+    _check_environment(workspace, config, target)
     config.check()
     if config.run_config.framework != "Python":
         raise ConfigurationError(
             f"run_config.framework = {config.run_config.framework!r}: compute target "
             f"{config.run_config.target!r} runs 'Python'"
         )
-    target = workspace.get_target(config.run_config.target)
     source = Path(config.source_directory).absolute()
     annotation = start_git_annotation(source)
     snapshot = take_snapshot(
@@ -198,9 +229,17 @@ def _record(
     )
 
 
-def _check_environment(workspace: Workspace, config: ScriptRunConfig) -> None:
-    plan = _plan(config, interpreter="python")  # which one is its target's to say
+def _check_environment(
+    workspace: Workspace, config: ScriptRunConfig, target: ComputeTarget
+) -> None:
+    plan = _plan(config, target, "python")  # which one is not asked before it has to be
     _credentials([config.run_config.environment])
+    context = None if plan.image is None else plan.image.context_id
+    if context is not None and workspace.artifacts.blobs.missing([context]):
+        raise ConfigurationError(
+            f"this workspace has no such build context: {context}; make it here with "
+            "DockerBuildContext.from_local_directory"
+        )
     if missing := workspace.artifacts.blobs.missing(plan.wheel_digests):
         packages = config.run_config.environment.python.packages  # type: ignore[union-attr]
         wheels = ", ".join(line for line in packages if any(digest in line for digest in missing))
@@ -210,11 +249,13 @@ def _check_environment(workspace: Workspace, config: ScriptRunConfig) -> None:
         )
 
 
-def _plan(config: ScriptRunConfig, interpreter: str) -> EnvironmentPlan:
+def _plan(config: ScriptRunConfig, target: ComputeTarget, interpreter: str) -> EnvironmentPlan:
     environment = config.run_config.environment
     if isinstance(environment, str):
         raise TypeError(f"environment {environment!r} was not looked up")
-    return plan_environment(environment, default_interpreter=interpreter)
+    return plan_environment(
+        environment, default_interpreter=interpreter, runs_images=target.runs_images
+    )
 
 
 def _credentials(environments: Iterable[Environment | str | None]) -> dict[str, tuple[str, str]]:
@@ -243,7 +284,28 @@ def _job(
         },
         max_run_duration_seconds=config.run_config.max_run_duration_seconds,
         cancel_grace_seconds=workspace.settings.cancel_grace_seconds,
+        image=_image_request(workspace, plan),
+        resources=Resources(
+            config.run_config.resources.cpus,
+            config.run_config.resources.memory_bytes,
+            config.run_config.resources.gpus,
+        ),
+        labels=_labels(record),
     )
+
+
+def _image_request(workspace: Workspace, plan: EnvironmentPlan) -> ImageRequest | None:
+    return None if plan.image is None else ImageRequest(plan.image, workspace.artifacts.blobs)
+
+
+def _labels(record: RunRecord) -> dict[str, str]:
+    found = {"experiment": record.experiment, "generation": str(record.generation)}
+    if record.submission is not None:
+        key = record.submission
+        found |= {"dag_id": key.dag_id, "dag_run_id": key.dag_run_id, "task_id": key.task_id}
+        if key.map_index >= 0:
+            found["map_index"] = str(key.map_index)
+    return found
 
 
 def _environment_request(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import (
@@ -21,6 +21,7 @@ from airflow_mltrain.errors import (
     ConfigurationError,
     RunCanceledError,
     SnapshotError,
+    TargetUnreachableError,
     UnreachableTimeoutError,
 )
 from airflow_mltrain.links import TrainingRunLink
@@ -94,13 +95,18 @@ class SubmitTrainingRunOperator(BaseOperator):
             try:
                 config = ScriptRunConfig.model_validate(self.config)
                 occasion = following.occasion_of(context)
+                onlooker = following.TaskOnlooker(
+                    workspace, following.reader_of(context), lambda: self._is_told_to_stop
+                )
                 record = submission.submit(
-                    workspace, self.experiment, config, occasion, self._environment
+                    workspace, self.experiment, config, occasion, self._environment, onlooker
                 )
             except (ConfigurationError, SnapshotError) as error:
                 raise AirflowFailException(str(error)) from error  # a retry would find the same
             self.log.info("run %s on compute target %s", record.run_id, record.target)
             context["ti"].xcom_push(key="training_run_id", value=record.run_id)
+            if not (record.is_started or record.status.is_terminal):
+                self._leave_unstarted(context, workspace, record)
             if not self.wait_for_completion:
                 return record.run_id
             return self._wait(context, workspace, record)
@@ -176,6 +182,19 @@ class SubmitTrainingRunOperator(BaseOperator):
             if record is not None:
                 following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
             raise
+
+    def _leave_unstarted(
+        self, context: Context, workspace: Workspace, record: RunRecord
+    ) -> NoReturn:
+        """End a task that was told to stop while its run was prepared; a retry goes on."""
+        from airflow_mltrain import following  # noqa: PLC0415
+
+        if following.is_task_given_up(context, is_owner=True):
+            following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
+            raise AirflowFailException(f"run {record.run_id} was canceled with its task")
+        raise TargetUnreachableError(
+            f"this worker is to stop while run {record.run_id} is prepared; a retry goes on"
+        )
 
     def _wait(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
         from airflow_mltrain import following  # noqa: PLC0415

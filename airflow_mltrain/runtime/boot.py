@@ -24,7 +24,7 @@ def main() -> None:
     try:
         if not os.path.isdir(home):
             os.makedirs(root, 0o700, exist_ok=True)
-            os.makedirs(os.path.dirname(home), 0o700, exist_ok=True)
+            os.makedirs(os.path.dirname(home), 0o755, exist_ok=True)  # of no secrets: below `root`
             _answer(token, {"needs": wanted["digest"]})
             _install(stdin.read(int(stdin.readline())), wanted["digest"], home)
     except OSError as error:
@@ -55,7 +55,7 @@ def _install(packed: bytes, digest: str, home: str) -> None:
     try:
         for path, text in json.loads(content.decode()).items():
             place = os.path.join(draft, path)
-            os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+            os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
             with open(place, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()

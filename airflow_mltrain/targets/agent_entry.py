@@ -27,10 +27,11 @@ _KEPT_BYTES = 1024 * 1024  # of what a login prints, and of an answer that is no
 # No word of it means anything else to sh, bash, zsh, fish or csh.
 _FIND_PYTHON = (
     'for p in "$@"; do case $p in "~/"*) p=$HOME/${p#"~/"};; esac; '
-    'if command -v "$p" >/dev/null; then '
-    'exec "$p" -I -S -X utf8 -c "import sys; exec(sys.stdin.buffer.readline())"; '
+    'if command -v "$p" >/dev/null; then exec "$p" -I -S -X utf8 {options}-c "$0"; '
     "fi; done; echo no-python-found; exit 127"
 )
+_READ_PROGRAM = "import sys; exec(sys.stdin.buffer.readline())"
+NO_PYTHON: Final = "no-python-found"
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,21 @@ class NoEntryError(TargetUnreachableError):
 
 
 def enter(
-    open_stream: Callable[[str], Stream], root: str, python: str | None, machine: str
+    open_stream: Callable[[str], Stream],
+    root: str,
+    python: str | None,
+    machine: str,
+    bytecode_folder: str | None = None,
 ) -> AgentSession:
     """Begin a job agent and a session with it.
 
     `open_stream` runs a command line, through whatever shell the machine's login has. `machine`
     is its name for messages. Raises NoEntryError saying what to mend, and what `open_stream` does.
     """
-    candidates = list((python,) if python else _PYTHONS)
+    candidates = python_candidates(python)
     old_python = ""
     while True:
-        stream = open_stream(command_line(candidates))
+        stream = open_stream(command_line(candidates, bytecode_folder))
         entry = _Entry(stream, machine, old_python)
         try:
             session = entry.begin(root)
@@ -72,10 +77,27 @@ def enter(
             raise _too_old(machine, old_python)
 
 
-def command_line(candidates: Sequence[str]) -> str:
-    """What has the first of these Pythons that is there read a program from its input."""
-    words = ["exec", "/bin/sh", "-c", _FIND_PYTHON, "sh", *candidates]
-    return " ".join(shlex.quote(word) for word in words)
+def python_candidates(python: str | None) -> list[str]:
+    """The Pythons to look for, best first: the one that was named, or the usual ones."""
+    return list((python,) if python else _PYTHONS)
+
+
+def python_command(
+    candidates: Sequence[str], program: str = _READ_PROGRAM, bytecode_folder: str | None = None
+) -> list[str]:
+    """What has the first of these Pythons that is there run a program, read from its input.
+
+    Images often come without bytecode: it is kept in the folder, if one is given. Where there is
+    no Python it prints NO_PYTHON and exits with 127.
+    """
+    options = f"-X pycache_prefix={bytecode_folder} " if bytecode_folder else ""
+    return ["/bin/sh", "-c", _FIND_PYTHON.replace("{options}", options), program, *candidates]
+
+
+def command_line(candidates: Sequence[str], bytecode_folder: str | None = None) -> str:
+    """The same for the shell of a login."""
+    words = ("exec", *python_command(candidates, bytecode_folder=bytecode_folder))
+    return " ".join(map(shlex.quote, words))
 
 
 class _Entry:
@@ -141,9 +163,9 @@ class _Entry:
             self._received = self._received[-_KEPT_BYTES:] + (received or b"")
 
     def _no_entry(self) -> NoEntryError:
-        if b"no-python-found" in self._received and self.old_python:
+        if NO_PYTHON.encode() in self._received and self.old_python:
             return _too_old(self._machine, self.old_python)
-        if b"no-python-found" in self._received:
+        if NO_PYTHON.encode() in self._received:
             return NoEntryError(
                 f"{self._machine}: no Python was found there; install Python 3.8 or newer "
                 "(apt-get install python3), or name one as `python` in the compute target's "

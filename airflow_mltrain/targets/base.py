@@ -8,7 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.targets.check import Finding
 
 
@@ -23,6 +25,27 @@ class Job:
     max_run_duration_seconds: float | None = None
     cancel_grace_seconds: float = 30.0
     environment: EnvironmentRequest | None = None  # None: nothing has to be built
+    image: ImageRequest | None = None  # None: what the target runs scripts in anyway
+    resources: Resources = field(default_factory=lambda: Resources())  # noqa: PLW0108 - it is below
+    labels: Mapping[str, str] = field(default_factory=dict)  # whose job it is, for people
+    first_log: bytes = b""  # what its log begins with
+
+
+@dataclass(frozen=True)
+class Resources:
+    """How much of its target a job may use; None for as much as it likes."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """The image that a job runs in, and how its container is to be; for targets with images."""
+
+    plan: ImagePlan
+    blobs: BlobStore  # has the build context
 
 
 @dataclass(frozen=True)
@@ -76,6 +99,20 @@ class BuiltEnvironment:
     is_in_use: bool
 
 
+class Preparation(Protocol):
+    """Who waits for a job's preparation, as far as it happens before the job begins."""
+
+    def say(self, words: bytes) -> None:
+        """Take what is to be shown of it."""
+
+    def is_given_up(self) -> bool:
+        """Whether nobody wants the job any more."""
+
+
+class PreparationGivenUpError(Exception):
+    """A preparation ended because nobody wants the job any more."""
+
+
 class ComputeTarget(Protocol):
     """A place that executes jobs.
 
@@ -95,6 +132,17 @@ class ComputeTarget(Protocol):
     @property
     def interpreter(self) -> str:
         """The Python of a script whose environment names none."""
+
+    @property
+    def runs_images(self) -> bool:
+        """Whether scripts run in images; if not, an environment cannot ask for one."""
+
+    def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
+        """Have ready what a job needs before it can start, such as its image.
+
+        May take long, unlike the other verbs, and may be repeated or be killed. Returns what is to
+        be known of the run. Raises JobStartError where it failed, PreparationGivenUpError.
+        """
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         """Which of these blobs the target lacks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -15,7 +15,7 @@ from airflow_mltrain.errors import ConfigurationError
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _parse_json(value: Any) -> Any:
+def parse_json(value: Any) -> Any:
     """A form has text where this has a mapping."""
     if not isinstance(value, str):
         return value
@@ -43,12 +43,26 @@ def _check_root(value: str) -> str:
     return value
 
 
-_Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\x00]*$")]
-_Count = Annotated[int, Field(strict=True, ge=1)]
-_Variables = Annotated[
+Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\x00]*$")]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Variables = Annotated[
     dict[str, Annotated[str, Field(strict=True)]] | None,
-    BeforeValidator(_parse_json),
+    BeforeValidator(parse_json),
     AfterValidator(_check_variables),
+]
+
+
+def _list_devices(value: Any) -> Any:
+    """A number of cards means those from 0 on."""
+    found = parse_json(value)
+    if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
+        return [str(number) for number in range(found)]
+    return found
+
+
+Gpus = Annotated[
+    list[Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_:.-]*$")]] | None,
+    BeforeValidator(_list_devices),
 ]
 
 
@@ -57,18 +71,20 @@ class LocalTargetConfig(ConfigModel):
 
     kind: Literal["local"] | None = "local"
     root: Annotated[str, Field(strict=True, pattern="^/")] | None = None
-    max_concurrent_runs: _Count | None = None
+    max_concurrent_runs: Count | None = None
+    gpus: Gpus = None
 
 
 class SshTargetConfig(ConfigModel):
     """How jobs run on an SSH host; `null` is as if it were not there."""
 
     root: Annotated[str, Field(strict=True), AfterValidator(_check_root)] | None = None
-    python: _Text | None = None
-    max_concurrent_runs: _Count | None = None
-    environment_variables: _Variables = Field(default=None, repr=False)
-    jump_host: _Text | None = None
-    proxy_command: _Text | None = None
+    python: Text | None = None
+    max_concurrent_runs: Count | None = None
+    gpus: Gpus = None
+    environment_variables: Variables = Field(default=None, repr=False)
+    jump_host: Text | None = None
+    proxy_command: Text | None = None
 
     @property
     def root_folder(self) -> str:
@@ -80,19 +96,23 @@ class SshFormConfig(SshTargetConfig):
     """The extra of a connection of our own type that points at one of type `ssh`."""
 
     kind: Literal["ssh"]
-    connection: _Text
+    connection: Text
 
 
 def read_ssh_extra(connection: str, extra: Mapping[str, Any]) -> SshTargetConfig:
     """What stands under `mltrain` in the extra of a connection of type `ssh`."""
     try:
-        found = _parse_json(extra.get("mltrain"))
+        found = parse_json(extra.get("mltrain"))
         return SshTargetConfig.model_validate({} if found is None else found)
     except (ConfigurationError, ValueError) as error:
         raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None
 
 
-def overlay(form: SshFormConfig, below: SshTargetConfig) -> SshTargetConfig:
+_Settings = TypeVar("_Settings", bound=ConfigModel)
+
+
+def overlay(form: ConfigModel, below: _Settings) -> _Settings:
     """What the form says, and for what it leaves empty what the connection below says."""
-    said = form.model_dump(exclude={"kind", "connection"}, exclude_none=True)
-    return SshTargetConfig.model_validate({**below.model_dump(exclude_none=True), **said})
+    own = {"kind", "connection"}
+    said = form.model_dump(exclude=own, exclude_unset=True, exclude_none=True)
+    return type(below).model_validate({**below.model_dump(exclude_unset=True), **said})

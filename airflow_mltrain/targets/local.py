@@ -14,13 +14,25 @@ from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachable
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.examination import examine
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
+from airflow_mltrain.targets.base import (
+    BuiltEnvironment,
+    Job,
+    JobState,
+    Preparation,
+    Seen,
+)
 from airflow_mltrain.targets.bundled_uv import find_bundled_uv
 from airflow_mltrain.targets.check import Finding, judge
-from airflow_mltrain.targets.machine import built_environment, job_state, known_of, spec_of
+from airflow_mltrain.targets.machine import (
+    as_they_are,
+    built_environment,
+    job_state,
+    known_of,
+    spec_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _TRAINING_MODULES = Path(verbs.__file__).parents[1] / "training"
 _NOT_FOR_SCRIPTS = ("AIRFLOW_", "MLTRAIN_")
@@ -40,11 +52,13 @@ class LocalTarget:
         *,
         max_concurrent_runs: int | None = None,
         environments_max_bytes: int | None = None,
+        gpus: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self._root = root.absolute()
         self._max_concurrent_runs = max_concurrent_runs
         self._environments_max_bytes = environments_max_bytes
+        self._gpus = as_they_are(gpus)
 
     @property
     def place(self) -> str:
@@ -54,6 +68,13 @@ class LocalTarget:
     @property
     def interpreter(self) -> str:
         return sys.executable
+
+    @property
+    def runs_images(self) -> bool:
+        return False
+
+    def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:  # noqa: ARG002
+        return {}  # a machine prepares within the job
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         with self._reached():
@@ -77,6 +98,7 @@ class LocalTarget:
             job,
             max_concurrent_runs=self._max_concurrent_runs,
             environments_max_bytes=self._environments_max_bytes,
+            gpus=self._gpus,
         )
         spec["training_modules"] = str(_TRAINING_MODULES)
         if spec["environment"] is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
 
@@ -14,9 +15,17 @@ _NOTICED_SKEW_SECONDS = 1.0
 
 
 def spec_of(
-    job: Job, *, max_concurrent_runs: int | None, environments_max_bytes: int | None
+    job: Job,
+    *,
+    max_concurrent_runs: int | None,
+    environments_max_bytes: int | None,
+    gpus: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """A job as `job.json` has it, without what its machine adds and without credentials."""
+    """A job as `job.json` has it, without what its machine adds and without credentials.
+
+    `gpus` are the cards that were declared, each with the name that a script knows it by; None
+    where the machine is to be looked at. Raises JobStartError where it asks for more.
+    """
     environment = None
     if job.environment is not None:
         request = job.environment
@@ -31,8 +40,27 @@ def spec_of(
         "max_run_duration_seconds": job.max_run_duration_seconds,
         "cancel_grace_seconds": job.cancel_grace_seconds,
         "max_concurrent_runs": max_concurrent_runs,
+        "gpus": _cards(job, gpus),
         "environment": environment,
     }
+
+
+def as_they_are(gpus: Sequence[str] | None) -> dict[str, str] | None:
+    """Declared cards of a machine whose scripts know them under the same names."""
+    return None if gpus is None else {name: name for name in gpus}
+
+
+def _cards(job: Job, gpus: Mapping[str, str] | None) -> dict[str, Any] | None:
+    count = job.resources.gpus
+    if not count:
+        return None
+    if gpus is not None and len(gpus) < count:
+        raise JobStartError(
+            f"run {job.run_id} asks for {count} GPUs, and its target declares "
+            f"{len(gpus) or 'none'}: ask for fewer in run_config.resources, or name more as "
+            "`gpus` in the compute target's settings"
+        )
+    return {"count": count, "devices": None if gpus is None else [*map(list, gpus.items())]}
 
 
 def known_of(seen: Seen) -> dict[str, Any]:

@@ -18,12 +18,18 @@ from airflow_mltrain.targets.config import (
     overlay,
     read_ssh_extra,
 )
+from airflow_mltrain.targets.docker.config import (
+    DockerFormConfig,
+    DockerTargetConfig,
+    read_docker_extra,
+)
 from airflow_mltrain.targets.local import LocalTarget
 
 LOCAL: Final = "local"
 SSH: Final = "ssh"
+DOCKER: Final = "docker"
 CONNECTION_TYPE: Final = "mltrain_compute"
-_USABLE_TYPES: Final = f"{SSH!r} or {CONNECTION_TYPE!r}"
+_USABLE_TYPES: Final = f"{SSH!r}, {DOCKER!r} or {CONNECTION_TYPE!r}"
 
 
 def connect(name: str, settings: Settings) -> ComputeTarget:
@@ -53,6 +59,8 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     extra = connection.extra_dejson
     if connection.conn_type == SSH:
         return _connect_ssh(name, name, read_ssh_extra(name, extra), settings)
+    if connection.conn_type == DOCKER:
+        return _connect_docker(name, read_docker_extra(name, extra), connection, settings)
     if connection.conn_type != CONNECTION_TYPE:
         raise TargetNotFoundError(
             f"Airflow connection {name!r} is of type {connection.conn_type!r}, which cannot run "
@@ -67,14 +75,17 @@ def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> Co
     kind = filled.setdefault("kind", LOCAL)
     if kind == SSH:
         return _connect_ssh_form(name, filled, settings)
+    if kind == DOCKER:
+        return _connect_docker_form(name, filled, settings)
     if kind != LOCAL:
         raise ConfigurationError(
-            f"connection {name!r}: kind: {describe(kind)} was given; it should be {LOCAL!r} or "
-            f"{SSH!r}"
+            f"connection {name!r}: kind: {describe(kind)} was given; it should be {LOCAL!r}, "
+            f"{SSH!r} or {DOCKER!r}"
         )
     if "connection" in filled:
         raise ConfigurationError(
-            f"connection {name!r}: connection: it is for kind {SSH!r}, and the kind is {LOCAL!r}"
+            f"connection {name!r}: connection: it is for kinds {SSH!r} and {DOCKER!r}, and the "
+            f"kind is {LOCAL!r}"
         )
     return _connect_local(name, filled, settings)
 
@@ -108,28 +119,58 @@ def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> C
         name,
         root,
         max_concurrent_runs=config.max_concurrent_runs,
+        gpus=config.gpus,
         environments_max_bytes=settings.environments_max_bytes,
     )
 
 
 def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    form = _validated(name, SshFormConfig, extra)
+    below = _find_below(name, form.connection, SSH)
+    config = overlay(form, read_ssh_extra(form.connection, below.extra_dejson))
+    return _connect_ssh(name, form.connection, config, settings)
+
+
+def _connect_docker_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    form = _validated(name, DockerFormConfig, extra)
+    if form.connection is None:
+        return _connect_docker(name, form, None, settings)
+    below = _find_below(name, form.connection, DOCKER)
+    config = overlay(form, read_docker_extra(form.connection, below.extra_dejson))
+    return _connect_docker(name, config, below, settings)
+
+
+def _find_below(name: str, conn_id: str, conn_type: str) -> Any:
+    """The connection that a form leads to."""
     from airflow.sdk import BaseHook  # noqa: PLC0415
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
 
-    form = _validated(name, SshFormConfig, extra)
     try:
-        below = BaseHook.get_connection(form.connection)
+        below = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise ConfigurationError(
-            f"connection {name!r}: connection: there is no Airflow connection {form.connection!r}"
+            f"connection {name!r}: connection: there is no Airflow connection {conn_id!r}"
         ) from None
-    if below.conn_type != SSH:
+    if below.conn_type != conn_type:
         raise ConfigurationError(
-            f"connection {name!r}: connection: {form.connection!r} is of type "
-            f"{below.conn_type!r}; name one of type {SSH!r}"
+            f"connection {name!r}: connection: {conn_id!r} is of type {below.conn_type!r}; name "
+            f"one of type {conn_type!r}"
         )
-    config = overlay(form, read_ssh_extra(form.connection, below.extra_dejson))
-    return _connect_ssh(name, form.connection, config, settings)
+    return below
+
+
+def _connect_docker(
+    name: str, config: DockerTargetConfig, connection: Any, settings: Settings
+) -> ComputeTarget:
+    from airflow_mltrain.targets.docker.image import RegistryLogin  # noqa: PLC0415 - docker is dear
+    from airflow_mltrain.targets.docker.target import DockerTarget  # noqa: PLC0415
+
+    login = None
+    if connection is not None and connection.host and connection.login:
+        registry = f"{connection.host}:{connection.port}" if connection.port else connection.host
+        login = RegistryLogin(registry, connection.login, connection.password or "")
+    limit = settings.environments_max_bytes
+    return DockerTarget(name, config, login, environments_max_bytes=limit)
 
 
 def _connect_ssh(

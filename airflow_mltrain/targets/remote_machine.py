@@ -15,7 +15,13 @@ from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachable
 from airflow_mltrain.targets import blob_stream
 from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentFaultError, AgentSession, SessionLostError
-from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
+from airflow_mltrain.targets.base import (
+    BuiltEnvironment,
+    Job,
+    JobState,
+    Preparation,
+    Seen,
+)
 from airflow_mltrain.targets.bundled_uv import BundledUv, find_bundled_uv
 from airflow_mltrain.targets.check import Finding, judge
 from airflow_mltrain.targets.machine import (
@@ -40,6 +46,7 @@ class MachineSettings:
     python: str | None = None
     max_concurrent_runs: int | None = None
     environments_max_bytes: int | None = None
+    gpus: Mapping[str, str] | None = None  # as `spec_of` takes them
     environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -79,6 +86,13 @@ class RemoteMachine:
             return "python"
         return self._asked(lambda session: session.hello.python)  # which is where it was found
 
+    @property
+    def runs_images(self) -> bool:
+        return False
+
+    def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:  # noqa: ARG002
+        return {}  # a machine prepares within the job
+
     def missing(self, digests: Iterable[str]) -> set[str]:
         wanted = list(digests)
         return self._asked(lambda session: blob_stream.ask_missing(session, wanted))
@@ -102,6 +116,7 @@ class RemoteMachine:
             job,
             max_concurrent_runs=settings.max_concurrent_runs,
             environments_max_bytes=settings.environments_max_bytes,
+            gpus=settings.gpus,
         )
         credentials = None
         if job.environment is not None:
@@ -171,6 +186,8 @@ class RemoteMachine:
         states = {
             run_id: JobState(one.status) for run_id, one in seen.items() if run_id not in unknown
         }
+        for run_id in result["bereft"]:
+            self._take_leave(run_id)
         position = 0
         for run_id, state in result["states"].items():
             log_end = position + state["log"]
@@ -179,6 +196,9 @@ class RemoteMachine:
             states[run_id] = by_this_clock(job_state(told), session.hello.clock_skew_seconds)
             position = end
         return states
+
+    def _take_leave(self, run_id: str) -> None:
+        """See to the end of a job whose container is gone; a machine's jobs have none."""
 
     def _take_view(self, session: AgentSession) -> _View:
         while self._views:
@@ -200,8 +220,9 @@ class RemoteMachine:
             self.upload({digest: uv.path})
         self._ask("keep_uv", digest=digest, name=uv.name)  # where it does not run, pip is used
 
-    def _ask(self, verb: str, **arguments: Any) -> Any:
-        return self._asked(lambda session: session.ask(verb, **arguments))
+    def _ask(self, verb: str, body: Iterable[bytes] = (), **arguments: Any) -> Any:
+        parts = tuple(body)
+        return self._asked(lambda session: session.ask(verb, parts, **arguments))
 
     def _asked(
         self,

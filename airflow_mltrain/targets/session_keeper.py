@@ -23,9 +23,9 @@ class SessionKeeper:
         self._disowned: Future[AgentSession] | None = None
 
     def begin(self) -> None:
-        """Open a session in the background, unless there is one."""
+        """Open a session in the background, unless there is one, or one is being opened."""
         with self._lock:
-            if self._is_open_or_opening():
+            if self._is_open_or_opening() and not self._has_failed():
                 return
             opening: Future[AgentSession] = Future()
             self._opening = opening
@@ -71,6 +71,10 @@ class SessionKeeper:
         if not opening.done():
             return True
         return opening.exception() is not None or not opening.result().is_lost
+
+    def _has_failed(self) -> bool:
+        opening = self._opening
+        return opening is not None and opening.done() and opening.exception() is not None
 
     def _open(self, opening: Future[AgentSession]) -> None:
         try:

@@ -10,6 +10,7 @@ import paramiko
 from airflow_mltrain.targets.agent_entry import NoEntryError, enter
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.check import Finding, FindingLevel
+from airflow_mltrain.targets.machine import as_they_are
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
 from airflow_mltrain.targets.session_keeper import keeper_of
 from airflow_mltrain.targets.ssh_connection import HostConnection, HostConnector
@@ -43,6 +44,7 @@ class SshTarget(RemoteMachine):
             python=config.python,
             max_concurrent_runs=config.max_concurrent_runs,
             environments_max_bytes=environments_max_bytes,
+            gpus=as_they_are(config.gpus),
             environment_variables=config.environment_variables or {},
         )
         super().__init__(name, keeper, settings, label=hosts.describe())

@@ -8,7 +8,6 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import ComputeTarget, Seen
 from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import (
-    is_running,
     pids_carrying,
     wait_for_log,
     wait_until,
@@ -70,7 +69,7 @@ class CancelContract(BenchContract):
 
         assert wait_until_ended(target, run_id).status is RunStatus.CANCELED
         assert len(_pids(bench)) == 3
-        assert [pid for pid in _pids(bench) if is_running(pid)] == []
+        assert [pid for pid in _pids(bench) if bench.is_running(pid)] == []
 
     def test_canceled_is_said_only_when_those_who_ignore_it_are_gone_too(
         self, target: ComputeTarget, bench: JobBench
@@ -81,7 +80,7 @@ class CancelContract(BenchContract):
         target.cancel(run_id)
 
         assert wait_until_ended(target, run_id).status is RunStatus.CANCELED
-        assert [pid for pid in _pids(bench) if is_running(pid)] == []
+        assert [pid for pid in _pids(bench) if bench.is_running(pid)] == []
 
     def test_a_script_may_save_its_work_before_it_is_killed(
         self, target: ComputeTarget, bench: JobBench

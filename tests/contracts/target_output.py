@@ -115,7 +115,7 @@ class OutputContract(BenchContract):
     def test_a_script_may_delete_its_working_directory(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
-        run_id = bench.shell(target, 'echo tidy; rm -rf "$PWD"; exit 3')
+        run_id = bench.shell(target, 'echo tidy; rm -rf "$PWD" 2>/dev/null; exit 3')
 
         state = wait_until_ended(target, run_id)
 

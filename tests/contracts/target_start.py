@@ -17,7 +17,7 @@ import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.target_bench import BenchContract
-from tests.services.jobs import is_running, wait_until_ended
+from tests.services.jobs import wait_until_ended
 from tests.services.processes import run_together
 
 if TYPE_CHECKING:
@@ -143,9 +143,11 @@ class StartContract(BenchContract):
     def test_a_script_begins_with_the_signals_of_a_fresh_process(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
-        run_id = bench.shell(target, "grep -E '^Sig(Blk|Ign)' /proc/self/status")
+        job = bench.job(target, "grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
 
-        state = wait_until_ended(target, run_id)
+        target.start(job)
+
+        state = wait_until_ended(target, job.run_id)
         masks = [int(line.split()[1], 16) for line in state.log.splitlines()]
         beyond_the_c_library = 0b11 << 31  # signals 32 and 33, which no program can reset
         assert [mask & ~beyond_the_c_library for mask in masks] == [0, 0]
@@ -259,7 +261,7 @@ class StartContract(BenchContract):
         state = wait_until_ended(target, run_id)
         assert state.status is RunStatus.FAILED
         assert "max_run_duration_seconds" in str(state.reason)
-        assert not is_running(int((bench.outside / "pid").read_text()))
+        assert not bench.is_running(int((bench.outside / "pid").read_text()))
 
     def test_a_daemon_that_a_script_leaves_behind_is_stopped_and_the_run_completes(
         self, target: ComputeTarget, bench: JobBench
@@ -271,4 +273,4 @@ class StartContract(BenchContract):
         state = wait_until_ended(target, run_id)
         assert (state.status, state.exit_code) == (RunStatus.COMPLETED, 0)
         assert state.log.startswith(b"half a line\n[mltrain] the script has ended; stopping 1 ")
-        assert not is_running(int((bench.outside / "pid").read_text()))
+        assert not bench.is_running(int((bench.outside / "pid").read_text()))

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from airflow_mltrain.targets.base import BuiltEnvironment, ComputeTarget, Job, JobState, Seen
+from airflow_mltrain.targets.base import (
+    BuiltEnvironment,
+    ComputeTarget,
+    Job,
+    JobState,
+    Preparation,
+    Seen,
+)
 from airflow_mltrain.targets.check import Finding
 
 
@@ -29,6 +36,13 @@ class FlakyTarget:
     @property
     def interpreter(self) -> str:
         return self._target.interpreter
+
+    @property
+    def runs_images(self) -> bool:
+        return self._target.runs_images
+
+    def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
+        return self._target.prepare(job, preparation)
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         return self._target.missing(digests)

@@ -184,7 +184,8 @@ def test_an_observation_that_was_abandoned_lets_the_next_have_its_view(agent: Ag
     agent.ask(2, "observe", **{**_WAIT, "wait_seconds": 0})
 
     # then
-    assert json.loads(agent.answer_to(2).payload) == {"states": {}, "unknown": []}
+    answer: dict[str, object] = {"states": {}, "unknown": [], "bereft": []}
+    assert json.loads(agent.answer_to(2).payload) == answer
 
 
 def test_what_an_agent_prints_goes_to_its_log(agent: Agent, tmp_path: Path) -> None:

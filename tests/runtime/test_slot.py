@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def acquire(folder: Path, turn: str, *, looks: int = 1) -> slot.Slot | None:
     """Wait in line for the only slot; leave it after that many looks."""
     answers = iter([False] * looks)
-    return slot.acquire(str(folder), 1, turn, lambda: next(answers, True), time.sleep)
+    held = slot.acquire(str(folder), ["0"], 1, turn, lambda: next(answers, True), time.sleep)
+    return held[0] if held else None
 
 
 def test_a_free_slot_is_taken_at_once(tmp_path: Path) -> None:
@@ -75,6 +76,23 @@ def test_a_later_turn_waits_for_an_earlier_one(tmp_path: Path) -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        slot.acquire(str(tmp_path), 1, "1", lambda: False, let_another_try)
+        slot.acquire(str(tmp_path), ["0"], 1, "1", lambda: False, let_another_try)
 
     assert taken == [None]
+
+
+def test_who_needs_several_gets_all_of_them_or_none(tmp_path: Path) -> None:
+    names = ["0", "1", "2"]
+    two = slot.acquire(str(tmp_path), names, 2, "1", lambda: False, time.sleep)
+    assert two is not None
+    answers = iter([False, False])
+
+    more = slot.acquire(str(tmp_path), names, 2, "2", lambda: next(answers, True), time.sleep)
+    one = slot.acquire(str(tmp_path), names, 1, "3", lambda: False, time.sleep)
+
+    assert [held.name for held in two] == ["0", "1"]
+    assert more is None
+    assert one is not None
+    assert [held.name for held in one] == ["2"]
+    for held in (*two, *one):
+        held.free()

@@ -61,6 +61,7 @@ def spec(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "max_run_duration_seconds": 30,
         "cancel_grace_seconds": 0.1,
         "max_concurrent_runs": 1,
+        "gpus": None,
         "training_modules": str(_RUNTIME / "training"),
         "environment": None,
     }

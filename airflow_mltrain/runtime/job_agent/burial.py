@@ -1,12 +1,11 @@
 """What is done for a job whose supervisor died: its processes are stopped and its end recorded."""
 
 import contextlib
-import fcntl
 import os
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
-from . import process
+from . import file_lock, process
 from .folder import TERMINAL, JobFolder, read_from, size_of
 
 _PATIENCE_SECONDS = 2.0
@@ -16,18 +15,37 @@ _LAST_WORDS_BYTES = 64 * 1024
 def bury_if_dead(folder: JobFolder) -> bool:
     """Where the supervisor died, stop what it left running and record why the job failed.
 
-    Several may try at once. False if the job is dead and still unburied: ask again.
+    Several may try at once. False if the job is dead and still unburied: ask again. A job that has
+    a container to itself is left to who can look at that, see `bury_with`.
     """
     if not _is_dead(folder):
         return True
-    lock = os.open(folder.burial_lock, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return not _is_dead(folder) or _bury(folder)
-    except BlockingIOError:
+    with file_lock.exclusive(folder.burial_lock) as is_held:
+        return is_held and (not _is_dead(folder) or _bury(folder))
+
+
+def is_bereft(folder: JobFolder) -> bool:
+    """Whether the job's container is gone, or its supervisor in it, and its end is not recorded.
+
+    Its other processes went with the container, whose engine knows why.
+    """
+    state = folder.read_state()
+    if state is None or state["status"] in TERMINAL or not _is_contained(state):
         return False
-    finally:
-        os.close(lock)
+    if folder.is_life_held():
+        return False
+    state = folder.read_state()  # its last act may have been to record the end
+    return state is not None and state["status"] not in TERMINAL
+
+
+def bury_with(folder: JobFolder, reason: str, exit_code: Optional[int]) -> None:
+    """Record the end of a bereft job, which all of its processes have reached; else nothing."""
+    with file_lock.exclusive(folder.burial_lock) as is_held:
+        if is_held and is_bereft(folder):
+            state = folder.read_state()
+            if state is not None:
+                state["exit_code"] = exit_code
+                _record_end(folder, state, reason)
 
 
 def last_words(folder: JobFolder) -> str:
@@ -39,7 +57,9 @@ def last_words(folder: JobFolder) -> str:
 
 def _is_dead(folder: JobFolder) -> bool:
     state = folder.read_state()
-    if state is None or state["status"] in TERMINAL or process.is_alive(state["supervisor"]):
+    if state is None or state["status"] in TERMINAL or _is_contained(state):
+        return False
+    if process.is_alive(state["supervisor"]):
         return False
     # Asked again: its last act may have been to record the end.
     state = folder.read_state()
@@ -57,17 +77,25 @@ def _bury(folder: JobFolder) -> bool:
     )
     if not is_quiet:
         return False
+    _record_end(folder, state, _cause_of_death(folder, state["supervisor"]))
+    return True
+
+
+def _is_contained(state: Dict[str, Any]) -> bool:
+    return bool(state["supervisor"].get("is_contained"))
+
+
+def _record_end(folder: JobFolder, state: Dict[str, Any], reason: str) -> None:
     is_canceled = folder.is_marked_canceled()
     _remove_half_built(folder)
     state.update(
         status="Canceled" if is_canceled else "Failed",
-        reason=None if is_canceled else _cause_of_death(folder, state["supervisor"]),
+        reason=None if is_canceled else reason,
         ended_at=time.time(),
         log_bytes=size_of(folder.log),
         metrics_bytes=size_of(folder.metrics),
     )
     folder.write_last_state(state)
-    return True
 
 
 def _remove_half_built(folder: JobFolder) -> None:

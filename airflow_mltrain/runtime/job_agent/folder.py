@@ -8,6 +8,8 @@ import re
 import stat
 from typing import Any, Dict, Optional
 
+from . import file_lock
+
 TERMINAL = ("Completed", "Failed", "Canceled")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _RESERVE_BYTES = 16 * 1024
@@ -29,6 +31,7 @@ class JobFolder:
         self.path = os.path.join(root, "runs", run_id)
         self.blobs = os.path.join(root, "blobs")
         self.slots = os.path.join(root, "slots")
+        self.gpus = os.path.join(root, "gpus")
         self.environments = os.path.join(root, "envs")
         self.code = os.path.join(self.path, "code")
         self.outputs = os.path.join(self.code, "outputs")
@@ -41,8 +44,10 @@ class JobFolder:
         self.burial_lock = os.path.join(self.path, "lock")
         self.supervisor_log = os.path.join(self.path, "supervisor.log")
         self.environment = os.path.join(self.path, "environment.json")
+        self.credentials = os.path.join(self.path, "credentials")
         self.preparation_fault = os.path.join(self.path, "preparation-fault")
         self._reserve = os.path.join(self.path, "state.reserve")
+        self._life = os.path.join(self.path, "life")
 
     def create(self) -> None:
         """Make the folder, for its owner alone; nothing if it is there."""
@@ -124,6 +129,24 @@ class JobFolder:
             os.replace(self._reserve, self.state)
         _make_lasting(self.state)
         _make_lasting(self.path)
+
+    def hold_life(self) -> bool:
+        """Hold, to the end of this process, what shows in every container that it lives.
+
+        False where another process of the job does.
+        """
+        return file_lock.try_exclusive(self._life) is not None
+
+    def is_life_held(self) -> bool:
+        """Whether a process that called `hold_life` lives, on whichever side of a namespace."""
+        try:
+            descriptor = file_lock.try_shared(self._life)
+        except FileNotFoundError:
+            return False
+        if descriptor is None:
+            return True
+        os.close(descriptor)
+        return False
 
     def mark_canceled(self) -> None:
         """Ask for the job's end; outlasts every process, and stops a job that has yet to start."""

@@ -58,6 +58,9 @@ class Host:
             "begun": self._begun,
             "upload": self._upload,
             "start": self._start,
+            "lay_down": self._lay_down,
+            "await_claim": self._await_claim,
+            "bury": self._bury,
             "observe": self._observe,
             "cancel": self._cancel,
             "fetch": self._fetch,
@@ -109,13 +112,28 @@ class Host:
         variables: Dict[str, str],
         credentials: Optional[Dict[str, Any]],
     ) -> None:
+        inherited = dict(os.environ, **variables)
+        verbs.start(self._root, self._completed(spec), inherited, credentials=credentials)
+
+    def _lay_down(
+        self, exchange: Exchange, spec: Dict[str, Any], credentials: Optional[Dict[str, Any]]
+    ) -> None:
+        log = b"".join(exchange.parts())
+        verbs.lay_down(self._root, self._completed(spec), log, credentials)
+
+    def _await_claim(self, _: Exchange, run_id: str, wait_seconds: float) -> bool:
+        return verbs.await_claim(self._root, run_id, wait_seconds)
+
+    def _bury(self, _: Exchange, run_id: str, reason: str, exit_code: Optional[int]) -> None:
+        verbs.bury(self._root, run_id, reason, exit_code)
+
+    def _completed(self, spec: Dict[str, Any]) -> Dict[str, Any]:
+        """A job's spec with what is this machine's to say."""
         environment = spec["environment"]
         if environment is not None:
             environment = dict(environment, uv=self._tools().uv())
         modules = os.path.join(self._runtime, "training")
-        spec = dict(spec, training_modules=modules, environment=environment)
-        inherited = dict(os.environ, **variables)
-        verbs.start(self._root, spec, inherited, credentials=credentials)
+        return dict(spec, training_modules=modules, environment=environment)
 
     def _observe(
         self,
@@ -146,7 +164,7 @@ class Host:
                 content = state[stream]
                 state[stream] = len(content)
                 _send_in_parts(exchange, content)
-        return {"states": states, "unknown": unknown}
+        return {"states": states, "unknown": unknown, "bereft": kept.observer.bereft}
 
     def _cancel(self, _: Exchange, run_id: str) -> None:
         verbs.cancel(self._root, run_id)

@@ -3,9 +3,9 @@
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from .burial import bury_if_dead
+from .burial import bury_if_dead, is_bereft
 from .folder import TERMINAL, JobFolder, read_from, size_of
 
 _CHUNK_BYTES = 1024 * 1024
@@ -55,6 +55,7 @@ class Observer:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self.bereft: List[str] = []
         self._watched: Dict[str, _Watched] = {}
         self._next_liveness = 0.0
 
@@ -69,16 +70,19 @@ class Observer:
         `seen` maps a run id to {"status", "log", "metrics", "environment_key"}: what the caller
         knows already. Returns as soon as one of them has news, at the latest after `wait_seconds`.
         A run id that was never started here is missing from the answer. At most a mebibyte of each
-        log comes at once.
+        log comes at once. Those that `is_bereft` names are news too, and are in `bereft` after.
         """
         watched = self._watch(seen)
+        self.bereft = []
         deadline = time.monotonic() + wait_seconds
         pause = _FIRST_LOOK_SECONDS
         while True:
             began = time.monotonic()
             self._bury_the_dead(began)
             sights = {run_id: one.look() for run_id, one in watched.items()}
-            has_news = any(_has_news(sights[run_id], seen[run_id]) for run_id in seen)
+            has_news = bool(self.bereft) or any(
+                _has_news(sights[run_id], seen[run_id]) for run_id in seen
+            )
             now = time.monotonic()
             if has_news or now >= deadline or is_abandoned():
                 return self._answer(sights, seen)
@@ -100,6 +104,8 @@ class Observer:
         for one in self._watched.values():
             try:
                 bury_if_dead(one.folder)
+                if is_bereft(one.folder):
+                    self.bereft.append(one.folder.run_id)
             except OSError as error:  # a full disk must not hide the other jobs
                 words = "job {} is dead, not recorded yet: {}"
                 print(words.format(one.folder.run_id, error), file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from . import process
 from .environment.credential import hand_on
 from .folder import JobFolder
+from .script_user import ScriptUser
 
 _BOOT_BUILDER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -25,13 +26,18 @@ class SpawnError(Exception):
         self.exit_code = exit_code
 
 
-def spawn(folder: JobFolder, spec: Dict[str, Any], environment: Optional[str] = None) -> int:
+def spawn(
+    folder: JobFolder,
+    spec: Dict[str, Any],
+    environment: Optional[str] = None,
+    user: Optional[ScriptUser] = None,
+) -> int:
     """Begin the script and return its pid; the caller reaps it, and it dies with the caller.
 
     `environment` is the folder of a virtual environment, whose programs come first.
     """
-    variables = _variables(folder, spec, environment)
-    return _spawn(folder, _program(spec["argv"], variables), folder.code, variables)
+    variables = _variables(folder, spec, environment, user)
+    return _spawn(folder, _program(spec["argv"], variables), folder.code, variables, user=user)
 
 
 def spawn_builder(folder: JobFolder, credentials: bytes) -> int:
@@ -53,8 +59,15 @@ def _spawn(
     cwd: str,
     variables: Dict[str, str],
     stdin: int = subprocess.DEVNULL,
+    user: Optional[ScriptUser] = None,
 ) -> int:
     own_pid = os.getpid()
+
+    def begin() -> None:
+        if user is not None:
+            user.become()
+        process.die_with(own_pid)  # after that: another user's process forgets it
+
     try:
         with open(folder.log, "ab") as log:
             script = subprocess.Popen(
@@ -65,7 +78,7 @@ def _spawn(
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: process.die_with(own_pid),  # noqa: PLW1509  # no threads here
+                preexec_fn=begin,  # noqa: PLW1509  # no threads here
             )
     except (OSError, ValueError) as error:  # ValueError: a NUL in a word
         raise SpawnError(*_diagnosis(folder, argv[0], error)) from None
@@ -74,9 +87,14 @@ def _spawn(
 
 
 def _variables(
-    folder: JobFolder, spec: Dict[str, Any], environment: Optional[str]
+    folder: JobFolder,
+    spec: Dict[str, Any],
+    environment: Optional[str],
+    user: Optional[ScriptUser],
 ) -> Dict[str, str]:
     variables = dict(os.environ)
+    if user is not None:
+        variables["HOME"] = user.home
     variables.setdefault("PYTHONUNBUFFERED", "1")  # the log is read while it grows
     if environment is not None:
         for foreign in _FOREIGN_PACKAGES:

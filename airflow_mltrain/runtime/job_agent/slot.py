@@ -1,17 +1,18 @@
-"""How many jobs of one machine may run at once: locked files, which the kernel frees."""
+"""What jobs of a machine share, as turns or cards: locked files, which the kernel frees."""
 
 import contextlib
 import fcntl
 import os
-from typing import Callable, Optional
+from typing import Callable, List, Optional, Sequence
 
 _LOOK_SECONDS = 0.05
 
 
 class Slot:
-    """The right to run, until `free` or the end of the process."""
+    """The right to what has that name, until `free` or the end of the process."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
         self._descriptor = descriptor
 
     def last_holder(self) -> Optional[str]:
@@ -30,12 +31,13 @@ class Slot:
 
 def acquire(
     folder: str,
-    count: int,
+    names: Sequence[str],
+    needed: int,
     turn: str,
     is_stopped: Callable[[], bool],
     wait: Callable[[float], None],
-) -> Optional[Slot]:
-    """Wait in line for one of `count` slots; None if `is_stopped` became true first.
+) -> Optional[List[Slot]]:
+    """Wait in line for so many of these slots at once; None if `is_stopped` became true first.
 
     `turn` is the caller's alone; those who wait are served in its order.
     """
@@ -50,9 +52,9 @@ def acquire(
             draft, ticket
         )  # in line only once it is locked: an unlocked ticket is a dead one
         while not is_stopped():
-            slot = _take_one(folder, count) if _is_first(line, turn) else None
-            if slot is not None:
-                return slot
+            slots = _take(folder, names, needed) if _is_first(line, turn) else None
+            if slots is not None:
+                return slots
             wait(_LOOK_SECONDS)
         return None
     finally:
@@ -61,12 +63,20 @@ def acquire(
         os.close(held_ticket)
 
 
-def _take_one(folder: str, count: int) -> Optional[Slot]:
-    for number in range(count):
-        slot = _open(os.path.join(folder, str(number)))
-        if _lock(slot, fcntl.LOCK_EX):
-            return Slot(slot)
-        os.close(slot)
+def _take(folder: str, names: Sequence[str], needed: int) -> Optional[List[Slot]]:
+    taken: List[Slot] = []
+    for name in names:
+        if len(taken) == needed:
+            break
+        descriptor = _open(os.path.join(folder, name))
+        if _lock(descriptor, fcntl.LOCK_EX):
+            taken.append(Slot(name, descriptor))
+        else:
+            os.close(descriptor)
+    if len(taken) == needed:
+        return taken
+    for slot in taken:
+        slot.free()
     return None
 
 

@@ -14,6 +14,7 @@ from .children import Children
 from .environment.credential import take_over
 from .folder import JobFolder, read_from, size_of
 from .script import SpawnError, spawn, spawn_builder
+from .script_user import ScriptUser
 
 if TYPE_CHECKING:
     from .environment.cache import Lease
@@ -38,10 +39,18 @@ class _Stop(Exception):  # noqa: N818  # a decision, not an error
 class Supervisor:
     """Runs the job of one folder, once."""
 
-    def __init__(self, folder: JobFolder, credentials: bytes) -> None:
+    def __init__(
+        self,
+        folder: JobFolder,
+        credentials: bytes,
+        script_user: Optional[ScriptUser] = None,
+        facts: Optional[Dict[str, Any]] = None,
+    ) -> None:
         self._folder = folder
         self._credentials = credentials  # of package indexes, as `credential.hand_over` gave them
-        self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": process.identity()}
+        self._script_user = script_user  # None: the one who runs this
+        supervisor = dict(process.identity(), **(facts or {}))
+        self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": supervisor}
         self._spec: Dict[str, Any] = {}
         self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
         self._script: Optional[int] = None
@@ -53,13 +62,18 @@ class Supervisor:
         """Become this job's supervisor; False if it has or had one."""
         return self._folder.claim(self._state)
 
+    @property
+    def exit_code(self) -> int:
+        """What the job's end comes down to, as a shell would have it; 0 until there is one."""
+        return int(self._state.get("exit_code") or (self._state["status"] == "Failed"))
+
     def run(self) -> None:
         """Take the job from its claim to its recorded end."""
         try:
             self._spec = self._folder.read_spec()
             self._prepare()
             self._lease = self._prepare_environment()
-            held_slot = self._wait_for_slot()  # noqa: F841  # freed by the end of this process
+            held = self._wait_for_turn()  # noqa: F841  # freed by the end of this process
             wait_status = self._run_script()
             self._record("Finalizing")
             self._end_leftovers()
@@ -86,6 +100,8 @@ class Supervisor:
                 check_out(file.read(), self._folder.blobs, self._folder.code, processes)
             for made in (self._folder.outputs, self._folder.watched_logs):
                 os.makedirs(made, exist_ok=True)
+            if self._script_user is not None:
+                self._script_user.own(self._folder)
         except DamagedBlobError as error:
             os.unlink(error.path)  # whoever submits again brings it
             words = "preparation failed: {}; it was removed, submit again".format(error)
@@ -143,19 +159,42 @@ class Supervisor:
             except OSError as error:  # whoever builds next removes it
                 _complain("what was half built is still there: {}".format(error))
 
-    def _wait_for_slot(self) -> Optional[slot.Slot]:
+    def _wait_for_turn(self) -> List[slot.Slot]:
+        """A slot and the cards that the job asks for, had until this process ends."""
         self._check_stop()
-        count = self._spec["max_concurrent_runs"]
-        if count is None:
-            return None
+        count, gpus = self._spec["max_concurrent_runs"], self._spec["gpus"]
+        held: List[slot.Slot] = []
+        if count is not None:
+            held += self._acquire(self._folder.slots, list(map(str, range(count))), 1)
+        if gpus is not None:
+            shown = self._find_gpus(gpus)
+            cards = self._acquire(self._folder.gpus, list(shown), gpus["count"])
+            visible = ",".join(shown[card.name] for card in cards)
+            self._spec["environment_variables"]["CUDA_VISIBLE_DEVICES"] = visible
+            held += cards
+        return held
+
+    def _acquire(self, folder: str, names: List[str], needed: int) -> List[slot.Slot]:
         self._record("Queued")
         held = slot.acquire(
-            self._folder.slots, count, self._turn, self._is_stop_asked, self._children.sleep
+            folder, names, needed, self._turn, self._is_stop_asked, self._children.sleep
         )
-        if held is not None:
-            self._clear(held)
+        for one in held or ():
+            self._clear(one)
         self._check_stop()
-        return held
+        return held or []
+
+    def _find_gpus(self, gpus: Dict[str, Any]) -> Dict[str, str]:
+        """The cards of this machine, each with the name that a script knows it by."""
+        declared = gpus["devices"]
+        if declared is None:
+            from .gpu import look_at_gpus  # noqa: PLC0415  # dear at start-up
+
+            declared = [[card["index"], card["index"]] for card in look_at_gpus()["cards"]]
+        if len(declared) < gpus["count"]:
+            words = "it asks for {} GPUs, and its target has {}; ask for fewer, or declare `gpus`"
+            raise _Stop("Failed", words.format(gpus["count"], len(declared) or "none"))
+        return dict(declared)
 
     def _clear(self, held: slot.Slot) -> None:
         """Stop what a killed job may have left running in this slot."""
@@ -175,7 +214,7 @@ class Supervisor:
         self._state["started_at"] = time.time()
         self._record("Running")  # before it prints anything, so that nobody sees that first
         try:
-            self._script = spawn(self._folder, self._spec, environment)
+            self._script = spawn(self._folder, self._spec, environment, self._script_user)
         except SpawnError as error:
             del self._state["started_at"]
             self._state["exit_code"] = error.exit_code

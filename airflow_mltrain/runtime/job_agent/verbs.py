@@ -1,13 +1,15 @@
 """What can be asked of this machine about jobs; every verb may be repeated."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import Any, Dict, List, Optional
 
 from . import process
-from .burial import bury_if_dead, last_words
+from .burial import bury_if_dead, bury_with, last_words
 from .checkout import blobs_of
 from .environment.cache import EnvironmentCache
 from .environment.credential import hand_over
@@ -19,6 +21,9 @@ _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.supervisor import main; main(sys.argv[2:])"
 )
+
+
+_CLAIM_LOOK_SECONDS = 0.003
 
 
 class StartError(Exception):
@@ -55,6 +60,42 @@ def start(
     # A supervisor's own word counts first: its script may have removed the claim by now.
     if not is_claimed and folder.read_state() is None:
         raise StartError(why or last_words(folder) or "its supervisor died without a word")
+
+
+def lay_down(
+    root: str,
+    spec: Dict[str, Any],
+    log: bytes = b"",
+    credentials: Optional[Dict[str, Any]] = None,
+) -> None:
+    """Leave a job to a supervisor that waits for it in a container, as `container.main` does.
+
+    Nothing if that run id was laid down before. Its log begins with `log`.
+    """
+    folder = JobFolder(root, spec["run_id"])
+    if os.path.exists(folder.spec):
+        return
+    folder.create()
+    write_new(folder.log, log)
+    if credentials:
+        write_new(folder.credentials, json.dumps(credentials).encode())
+    folder.write_spec(spec)
+
+
+def await_claim(root: str, run_id: str, wait_seconds: float) -> bool:
+    """Whether a supervisor has claimed the job, at the latest after `wait_seconds`."""
+    folder = JobFolder(root, run_id)
+    deadline = time.monotonic() + wait_seconds
+    while folder.read_state() is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_CLAIM_LOOK_SECONDS)
+    return True
+
+
+def bury(root: str, run_id: str, reason: str, exit_code: Optional[int]) -> None:
+    """Record the end of a job whose container is gone; nothing where it lives or has ended."""
+    bury_with(JobFolder(root, run_id), reason, exit_code)
 
 
 def place(root: str) -> str:

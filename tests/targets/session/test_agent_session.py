@@ -89,7 +89,7 @@ def test_an_upload_that_takes_its_time_holds_nobody_up(
     is_asked.set()
 
     # then
-    assert state == {"states": {}, "unknown": ["run-2"]}
+    assert state == {"states": {}, "unknown": ["run-2"], "bereft": []}
     assert upload.result(20) == []
     digest = sha256(content).hexdigest()
     assert (agent.root / "blobs" / digest[:2] / digest).read_bytes() == content

@@ -130,7 +130,7 @@ def test_a_silent_agent_is_not_missed_by_a_question_that_was_just_asked(
     result = _wait_for_news(session, 0.7)
 
     # then
-    assert result == {"states": {}, "unknown": ["run-2"]}
+    assert result == {"states": {}, "unknown": ["run-2"], "bereft": []}
 
 
 def test_a_session_that_nobody_uses_ends_with_its_agent(

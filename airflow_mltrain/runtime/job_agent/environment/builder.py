@@ -96,7 +96,7 @@ class Builder:
         the like: then nothing half-built is in use, and it may be tried again.
         """
         self._cache.collect(None)
-        foundation = self._cache.find_foundation(self._recipe)
+        foundation = self._cache.find_foundation(self._request)
         lock = self._cache.find_lock(self._request, foundation.platform)
         if lock is not None and self._cache.is_ready(key_of(lock, foundation)):
             return

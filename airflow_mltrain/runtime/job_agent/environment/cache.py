@@ -48,9 +48,9 @@ class EnvironmentCache:
         InterpreterNotFoundError says that the machine lacks it; otherwise it has to be known.
         """
         foundation = (
-            self.find_foundation(request["recipe"])
+            self.find_foundation(request)
             if may_search
-            else recall_foundation(request["recipe"], self._folder)
+            else recall_foundation(request, self._folder)
         )
         if foundation is None:
             return None
@@ -60,9 +60,9 @@ class EnvironmentCache:
             lease.resolved["recipe_id"] = request["recipe_id"]
         return lease
 
-    def find_foundation(self, recipe: Dict[str, Any]) -> Foundation:
-        """What this machine builds the recipe on, as `key.find_foundation` says."""
-        return find_foundation(recipe, self._folder)
+    def find_foundation(self, request: Dict[str, Any]) -> Foundation:
+        """What this machine builds it on, as `key.find_foundation` says."""
+        return find_foundation(request, self._folder)
 
     def find_lock(self, request: Dict[str, Any], platform: str) -> Optional[Dict[str, Any]]:
         """The exact packages that the run history or this machine knows for the recipe."""

@@ -21,34 +21,35 @@ class Foundation(NamedTuple):
     platform: str
     interpreter: Optional[Interpreter]
     paths: Tuple[str, ...]
+    image: Optional[str] = None  # of the container it is built in
 
 
-def find_foundation(recipe: Dict[str, Any], folder: str) -> Foundation:
-    """What this machine builds the recipe on in the cache's folder.
+def find_foundation(request: Dict[str, Any], folder: str) -> Foundation:
+    """What this machine builds the request's recipe on in the cache's folder.
 
     InterpreterNotFoundError where the machine lacks that Python.
     """
-    paths = _paths(folder)
+    recipe, paths, image = request["recipe"], _paths(folder), request.get("image")
     if recipe["conda"] is not None:
-        return Foundation(conda_platform(), None, paths)
-    interpreter = find_interpreter(recipe["python"], _memory(folder))
-    return Foundation(platform_of(interpreter), interpreter, paths)
+        return Foundation(conda_platform(), None, paths, image)
+    interpreter = find_interpreter(recipe["python"], _memory(folder, image))
+    return Foundation(platform_of(interpreter), interpreter, paths, image)
 
 
-def recall_foundation(recipe: Dict[str, Any], folder: str) -> Optional[Foundation]:
+def recall_foundation(request: Dict[str, Any], folder: str) -> Optional[Foundation]:
     """As `find_foundation`, at once: None where an interpreter would have to be searched for."""
-    paths = _paths(folder)
+    recipe, paths, image = request["recipe"], _paths(folder), request.get("image")
     if recipe["conda"] is not None:
-        return Foundation(conda_platform(), None, paths)
-    interpreter = recall_interpreter(recipe["python"], _memory(folder))
-    return interpreter and Foundation(platform_of(interpreter), interpreter, paths)
+        return Foundation(conda_platform(), None, paths, image)
+    interpreter = recall_interpreter(recipe["python"], _memory(folder, image))
+    return interpreter and Foundation(platform_of(interpreter), interpreter, paths, image)
 
 
 def key_of(lock: Dict[str, Any], foundation: Foundation) -> str:
     """The name of the environment on this machine: equal ones have the same, whoever asks."""
     import hashlib  # noqa: PLC0415  # dear at start-up, for jobs that need no environment
 
-    content = {
+    content: Dict[str, Any] = {
         "format": _FORMAT,
         "packages": lock["packages"],
         "conda": lock["conda"],
@@ -58,6 +59,8 @@ def key_of(lock: Dict[str, Any], foundation: Foundation) -> str:
         # mounted elsewhere too, it is another one. Both are there, neither waits for the other.
         "paths": foundation.paths,
     }
+    if foundation.image is not None:
+        content["image"] = foundation.image
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
@@ -66,5 +69,6 @@ def _paths(folder: str) -> Tuple[str, str]:
     return os.path.abspath(folder), os.path.realpath(folder)
 
 
-def _memory(folder: str) -> str:
-    return os.path.join(folder, "interpreters.json")
+def _memory(folder: str, image: Optional[str]) -> str:
+    name = "interpreters" if image is None else "interpreters-" + image.rpartition(":")[2][:16]
+    return os.path.join(folder, name + ".json")

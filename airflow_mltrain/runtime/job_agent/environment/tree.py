@@ -28,7 +28,7 @@ class Draft:
 @contextlib.contextmanager
 def open_draft(trees: str) -> Iterator[Draft]:
     """Room for an environment, nobody's garbage while this process lives in the block."""
-    os.makedirs(trees, mode=0o700, exist_ok=True)
+    os.makedirs(trees, mode=0o755, exist_ok=True)
     draft, lock = _claim_new(trees)
     try:
         os.mkdir(draft.work, 0o700)

@@ -1,0 +1,60 @@
+"""The supervisor of a job that has a container to itself, whose main process it is."""
+
+import os
+import sys
+import time
+from typing import Optional
+
+from . import process
+from .folder import JobFolder, read_from, size_of
+from .script_user import ScriptUser, UnknownUserError, find_user
+from .supervisor import Supervisor
+
+_LOOK_SECONDS = 0.003
+_PATIENCE_SECONDS = 900.0  # an upload may be under way, by somebody who comes back
+_NOTHING_TO_DO = 75
+
+
+def main(root: str, run_id: str, user: Optional[str]) -> int:
+    """Run the job that is laid down, or will be soon; what the container is to exit with.
+
+    Its folder may be on a volume that all containers of an engine share, so it holds what shows
+    there that it lives. A second one for the same job, now or ever, does nothing.
+    """
+    process.adopt_orphans()
+    folder = JobFolder(root, run_id)
+    if not _await_spec(folder):
+        return _NOTHING_TO_DO
+    try:
+        script_user = _find_script_user(user)
+    except UnknownUserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    supervisor = Supervisor(folder, _take_credentials(folder), script_user, {"is_contained": True})
+    if not folder.hold_life() or not supervisor.claim():
+        return _NOTHING_TO_DO
+    supervisor.run()
+    return supervisor.exit_code
+
+
+def _await_spec(folder: JobFolder) -> bool:
+    """Whether there is something to do, within the time that an upload takes."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not os.path.exists(folder.spec):
+        if folder.is_marked_canceled() or time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def _find_script_user(user: Optional[str]) -> Optional[ScriptUser]:
+    found = find_user(user) if user else None
+    return None if found is None or found.uid == 0 else found
+
+
+def _take_credentials(folder: JobFolder) -> bytes:
+    """What was laid down for the builder of an environment; it lies there no longer."""
+    content = read_from(folder.credentials, 0, size_of(folder.credentials))
+    if content:
+        os.unlink(folder.credentials)
+    return content

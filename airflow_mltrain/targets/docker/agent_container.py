@@ -1,0 +1,149 @@
+"""The container on an engine in which the job agent answers for all runs of a target."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from docker.errors import APIError, NotFound
+
+from airflow_mltrain.targets.agent_entry import NoEntryError, enter
+from airflow_mltrain.targets.agent_session import AgentSession
+from airflow_mltrain.targets.docker.config import DockerTargetConfig
+from airflow_mltrain.targets.docker.container import ROOT, VOLUME_LABEL, volume_mount
+from airflow_mltrain.targets.docker.engine import Engine
+from airflow_mltrain.targets.docker.failure import words_of
+from airflow_mltrain.targets.docker.stream import ExecStream, open_stream
+
+_AGENT_LABEL: Final = "mltrain.agent"
+_REPOSITORY: Final = "mltrain-agent"
+_CONFLICT: Final = 409
+_ATTEMPTS: Final = 5
+# Ends ten minutes after the last agent in it did: three processes are tini, this shell, its sleep.
+_IDLE: Final = (
+    "i=0; while [ $i -lt 10 ]; do set -- /proc/[0-9]*; "
+    "if [ $# -gt 2 ]; then i=0; else i=$((i+1)); fi; sleep 60; done"
+)
+
+_known_images: Final[dict[str, str]] = {}  # by engine; whichever target of it learnt of one
+
+
+class AgentContainer:
+    """Begins job agents on an engine, each in a process of one container that has the volume.
+
+    What the container is made of does not matter, as long as there is a Python in it. It has no
+    network, and ends when nobody asks any more.
+    """
+
+    def __init__(self, engine: Engine, config: DockerTargetConfig) -> None:
+        self._engine = engine
+        self._config = config
+        self._name = f"mltrain-agent-{config.volume}"
+
+    def learn(self, image_id: str) -> None:
+        """Take note of an image that the engine has, for when the container has to be made."""
+        _known_images[self._engine.identity] = image_id
+
+    def enter(self) -> AgentSession:
+        """A session with a new job agent; raises NoEntryError, TargetUnreachableError."""
+        machine = f"compute target {self._engine.name!r} ({self._engine.describe()})"
+        folder = f"{ROOT}/bytecode/agent"
+        return enter(self._open_stream, ROOT, self._config.python, machine, folder)
+
+    def _open_stream(self, command_line: str) -> ExecStream:
+        words = ""
+        for _ in range(_ATTEMPTS):
+            with self._engine.asking() as client:
+                try:
+                    made = client.exec_create(
+                        self._name, ["/bin/sh", "-c", command_line], stdin=True, user="0:0"
+                    )
+                    return open_stream(client.exec_start(made["Id"], socket=True))
+                except NotFound as error:
+                    words = words_of(error)
+                except APIError as error:
+                    if error.status_code != _CONFLICT:  # it has ended
+                        raise NoEntryError(
+                            f"compute target {self._engine.name!r}: {words_of(error)}"
+                        ) from error
+                    words = words_of(error)
+            self._begin()
+        raise NoEntryError(
+            f"compute target {self._engine.name!r}: container {self._name!r} on "
+            f"{self._engine.describe()} ends at once: {words}"
+        )
+
+    def _begin(self) -> None:
+        """Have the container run; several may try at once."""
+        found = self._engine.find_container(self._name)
+        if found is not None and not found["State"]["Running"]:
+            if found["State"]["Status"] != "created":
+                self._engine.remove_container(self._name)
+            found = None
+        if found is None:
+            self._create()
+        with self._engine.asking() as client:
+            try:
+                client.start(self._name)
+            except NotFound:
+                return  # somebody removed it: the next attempt makes it
+            except APIError as error:
+                if error.status_code == _CONFLICT:
+                    return
+                self._engine.remove_container(self._name)
+                words = words_of(error)
+                raise NoEntryError(
+                    f"compute target {self._engine.name!r}: the job agent's container cannot "
+                    f"start: {words}; use an image with /bin/sh and Python 3.8 or newer"
+                ) from error
+
+    def _create(self) -> None:
+        image = self._find_image()
+        content = {
+            "Image": image,
+            "Entrypoint": ["/bin/sh", "-c", _IDLE],
+            "Cmd": [],
+            "User": "0:0",
+            "WorkingDir": "/",
+            "Healthcheck": {"Test": ["NONE"]},
+            "Labels": {_AGENT_LABEL: self._config.volume},
+            "HostConfig": {
+                "Init": True,
+                "AutoRemove": True,
+                "NetworkMode": "none",
+                "SecurityOpt": ["no-new-privileges"],
+                "Mounts": [volume_mount(self._config)],
+            },
+        }
+        with self._engine.asking() as client:
+            try:
+                client.create_container_from_config(content, self._name)
+                # Keeps the image for when there is no container any more.
+                client.tag(image, _REPOSITORY, self._config.volume)
+            except APIError as error:
+                if error.status_code != _CONFLICT:
+                    raise NoEntryError(
+                        f"compute target {self._engine.name!r}: the job agent's container cannot "
+                        f"be made: {words_of(error)}"
+                    ) from error
+
+    def _find_image(self) -> str:
+        """An image with a Python, by its id: one that this process, or the engine, knows of."""
+        names = [
+            _known_images.get(self._engine.identity),
+            self._config.image,
+            f"{_REPOSITORY}:{self._config.volume}",
+        ]
+        for name in filter(None, names):
+            found = self._engine.find_image(name)
+            if found is not None:
+                return str(found["Id"])
+        with self._engine.asking() as client:
+            label = f"{VOLUME_LABEL}={self._config.volume}"
+            containers = client.containers(all=True, filters={"label": label}, limit=1)
+        if containers:
+            return str(containers[0]["ImageID"])
+        raise NoEntryError(
+            f"compute target {self._engine.name!r}: no image on {self._engine.describe()} is "
+            "known to have a Python; submit a run, or name one as `image` under `mltrain` in the "
+            "connection's extra and pull it there"
+        )

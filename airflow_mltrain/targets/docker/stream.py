@@ -1,0 +1,134 @@
+"""A process in a container as a stream of bytes: its standard input and output."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+_LOOK_SECONDS: Final = 5.0
+_STUCK_SECONDS: Final = 30.0
+_HEADER: Final = struct.Struct(">BxxxI")  # which output, bytes of it
+_RECEIVE_BYTES: Final = 256 * 1024
+_WAITING: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class ExecStream:
+    """The hijacked connection of an exec, as docker-py's `exec_start(socket=True)` gives it.
+
+    What the engine multiplexes is put together again; both outputs are one. One thread may receive
+    while others send.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._kept = connection  # which closes the socket when it is forgotten
+        self._socket = getattr(connection, "_sock", connection)
+        self._lock = threading.Lock()  # a TLS connection is used by one thread at a time
+        self._buffer = bytearray()
+        self._left = 0  # bytes of the frame under way
+        self._socket.settimeout(0)
+
+    def receive(self, count: int) -> bytes:
+        """As `Stream` says."""
+        while not self._left:
+            while len(self._buffer) < _HEADER.size:
+                if not self._fill():
+                    return b""
+            _, self._left = _HEADER.unpack_from(self._buffer)
+            del self._buffer[: _HEADER.size]
+        if not self._buffer and not self._fill():
+            return b""
+        taken = bytes(memoryview(self._buffer)[: min(count, self._left)])
+        del self._buffer[: len(taken)]
+        self._left -= len(taken)
+        return taken
+
+    def send(self, content: bytes) -> None:
+        """As `Stream` says; an engine that takes nothing for half a minute is lost."""
+        view = memoryview(content)
+        deadline = time.monotonic() + _STUCK_SECONDS
+        while view:
+            sent = self._send_some(view)
+            if sent:
+                view = view[sent:]
+                deadline = time.monotonic() + _STUCK_SECONDS
+            elif time.monotonic() > deadline:
+                raise TimeoutError("the engine takes nothing any more")
+
+    def close(self) -> None:
+        """As `Stream` says."""
+        with suppress(OSError, EOFError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError, EOFError):
+            self._kept.close()
+            self._socket.close()
+
+    def disown(self) -> None:
+        """As `Stream` says."""
+        with suppress(OSError):
+            socket.socket(fileno=self._socket.detach()).close()
+
+    def _fill(self) -> bool:
+        """Receive some; False at the end, TimeoutError after a while without any."""
+        deadline = time.monotonic() + _LOOK_SECONDS
+        while True:
+            try:
+                with self._lock:
+                    received = self._socket.recv(_RECEIVE_BYTES)
+            except _WAITING:
+                seconds = deadline - time.monotonic()
+                if seconds <= 0:
+                    raise TimeoutError from None
+                select.select([self._socket], [], [], seconds)
+            else:
+                self._buffer += received
+                return bool(received)
+
+    def _send_some(self, view: memoryview) -> int:
+        try:
+            with self._lock:
+                return int(self._socket.send(view))
+        except _WAITING:
+            select.select([], [self._socket], [], 1.0)
+            return 0
+
+
+class ChannelStream(ExecStream):
+    """The same over `ssh://`, where the connection is a channel of paramiko's."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._socket.settimeout(_LOOK_SECONDS)
+
+    def disown(self) -> None:
+        """As `Stream` says."""
+        with suppress(OSError, EOFError):
+            self._socket.get_transport().sock.close()
+
+    def _fill(self) -> bool:
+        received = self._socket.recv(_RECEIVE_BYTES)
+        self._buffer += received
+        return bool(received)
+
+    def _send_some(self, view: memoryview) -> int:
+        try:
+            sent = int(self._socket.send(view))
+        except TimeoutError:
+            return 0
+        if not sent:
+            raise EOFError("the connection was closed")
+        return sent
+
+
+def open_stream(connection: Any) -> ExecStream:
+    """The stream over what `exec_start` gave."""
+    return (
+        ChannelStream(connection)
+        if hasattr(connection, "get_transport")
+        else ExecStream(connection)
+    )

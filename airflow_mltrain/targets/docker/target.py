@@ -1,0 +1,188 @@
+"""A Docker engine as a compute target."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from airflow_mltrain.errors import JobStartError, TargetUnreachableError
+from airflow_mltrain.targets.agent_session import AgentSession
+from airflow_mltrain.targets.base import Job, Preparation
+from airflow_mltrain.targets.blob_stream import in_parts
+from airflow_mltrain.targets.check import Finding
+from airflow_mltrain.targets.docker.agent_container import AgentContainer
+from airflow_mltrain.targets.docker.check import look_at_engine
+from airflow_mltrain.targets.docker.config import DockerTargetConfig
+from airflow_mltrain.targets.docker.container import Containers, inner_names
+from airflow_mltrain.targets.docker.engine import Engine
+from airflow_mltrain.targets.docker.image import Image, Images, RegistryLogin
+from airflow_mltrain.targets.docker.preparation import QuietPreparation
+from airflow_mltrain.targets.machine import spec_of
+from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
+from airflow_mltrain.targets.session_keeper import keeper_of
+
+log = logging.getLogger(__name__)
+
+_CLAIM_LOOK_SECONDS: Final = 1.0
+_CLAIM_LOOKS: Final = 60
+
+
+class DockerTarget(RemoteMachine):
+    """Runs each job in a container of its own, on an engine that may be anywhere.
+
+    Everything of a run lies on one volume of the engine, where a job agent answers for all runs
+    over one kept connection. A container may be removed, its run's log and outputs stay.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: DockerTargetConfig,
+        login: RegistryLogin | None = None,
+        *,
+        environments_max_bytes: int | None = None,
+    ) -> None:
+        self._engine = Engine(name, config)
+        agent = AgentContainer(self._engine, config)
+
+        def open_session() -> AgentSession:
+            session = agent.enter()
+            with suppress(TargetUnreachableError):
+                _ = self._engine.id  # asked for with the next question anyway
+            return session
+
+        keeper = keeper_of((self._engine.identity, config.volume, config.python), open_session)
+        settings = MachineSettings(
+            python=config.python,
+            max_concurrent_runs=config.max_concurrent_runs,
+            environments_max_bytes=environments_max_bytes,
+            environment_variables=config.environment_variables or {},
+        )
+        super().__init__(name, keeper, settings, label=self._engine.describe())
+        self._agent = agent
+        self._config = config
+        self._images = Images(self._engine, config, login)
+        self._containers = Containers(self._engine, config)
+        self._begun: dict[str, tuple[Image, Future[None]]] = {}
+        self._remade_from = (name, config, login, environments_max_bytes)
+        keeper.begin()  # an agent takes a while to begin, in which a snapshot can be taken
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _remake, self._remade_from
+
+    @property
+    def place(self) -> str:
+        return f"{self._engine.id}/{self._config.volume}"
+
+    @property
+    def interpreter(self) -> str:
+        return self._config.python or "python"
+
+    @property
+    def runs_images(self) -> bool:
+        return True
+
+    def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
+        """As `ComputeTarget` says; the job's container begins here, and waits for the job."""
+        image = self._images.provide(job.image, preparation)
+        self._agent.learn(image.id)
+        self._keeper.begin()
+        begun: Future[None] = Future()
+        self._begun[job.run_id] = image, begun
+        threading.Thread(
+            target=self._begin, args=(job, image, begun), name="mltrain-container", daemon=True
+        ).start()
+        return image.facts
+
+    def start(self, job: Job) -> None:
+        if job.run_id not in self._begun:
+            self.prepare(job, QuietPreparation())
+        image, begun = self._begun.pop(job.run_id)
+        spec = self._spec(job, image)
+        credentials = None
+        if job.environment is not None:
+            credentials = dict(job.environment.credentials)
+            self._bring_uv(spec["environment"])
+        self._ask("lay_down", in_parts(job.first_log), spec=spec, credentials=credentials)
+        try:
+            begun.result()
+            self._await_claim(job.run_id)
+        except JobStartError:
+            self._ask("discard", run_id=job.run_id)
+            raise
+
+    def cancel(self, run_id: str) -> None:
+        super().cancel(run_id)
+        if self._ask("await_claim", run_id=run_id, wait_seconds=0):
+            self._containers.unpause(run_id)
+        else:  # it waits for nothing
+            self._containers.remove(run_id)
+
+    def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:
+        left_behind = super().fetch(run_id, destination)
+        try:
+            self._containers.release(run_id)
+        except TargetUnreachableError as error:  # what matters is here
+            log.warning("the container of run %s was not removed: %s", run_id, error)
+        return left_behind
+
+    def discard(self, run_id: str) -> None:
+        super().discard(run_id)
+        self._containers.remove(run_id)
+
+    def check(self) -> tuple[Finding, ...]:
+        return (*look_at_engine(self._engine, self._config, self._images), *super().check())
+
+    def _begin(self, job: Job, image: Image, begun: Future[None]) -> None:
+        try:
+            self._containers.begin(job, image)
+        except BaseException as error:  # noqa: BLE001 - whoever starts the job gets it
+            begun.set_exception(error)
+        else:
+            begun.set_result(None)
+
+    def _spec(self, job: Job, image: Image) -> dict[str, Any]:
+        spec = spec_of(
+            job,
+            max_concurrent_runs=self._config.max_concurrent_runs,
+            environments_max_bytes=self._settings.environments_max_bytes,
+            gpus=inner_names(self._config.gpus or ()),
+        )
+        # In the job's own file, and not in the container's configuration, which is there to read.
+        own = self._config.environment_variables or {}
+        spec["environment_variables"] = {**own, **spec["environment_variables"]}
+        if spec["environment"] is not None:
+            spec["environment"]["image"] = image.id
+        return spec
+
+    def _await_claim(self, run_id: str) -> None:
+        for _ in range(_CLAIM_LOOKS):
+            if self._ask("await_claim", run_id=run_id, wait_seconds=_CLAIM_LOOK_SECONDS):
+                return
+            why = self._containers.explain_no_begin(run_id)
+            if why is not None and not self._ask("await_claim", run_id=run_id, wait_seconds=0):
+                self._containers.remove(run_id)
+                raise JobStartError(f"compute target {self.name!r} ({self._label}): {why}")
+        raise self._engine.unreachable(
+            f"run {run_id} did not begin within a minute; its container may yet, so repeat this"
+        )
+
+    def _take_leave(self, run_id: str) -> None:
+        ending = self._containers.find_ending(run_id)
+        if ending is not None:
+            self._ask("bury", run_id=run_id, reason=ending.reason, exit_code=ending.exit_code)
+
+
+def _remake(
+    name: str,
+    config: DockerTargetConfig,
+    login: RegistryLogin | None,
+    environments_max_bytes: int | None,
+) -> DockerTarget:
+    """The same target in another process."""
+    return DockerTarget(name, config, login, environments_max_bytes=environments_max_bytes)
