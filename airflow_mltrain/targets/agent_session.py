@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
@@ -59,6 +59,14 @@ class Hello:
     python: str
     python_version: str
     clock_skew_seconds: float  # how far its clock is ahead of this one
+
+
+@dataclass
+class View:
+    """What the agent was told about the jobs that one thread watches, so as not to repeat it."""
+
+    number: int
+    sent: dict[str, Any] = field(default_factory=dict)  # as `Seen`, by run id
 
 
 class _Question:
@@ -119,6 +127,8 @@ class AgentSession:
         self._writer = FrameWriter(stream.send)
         self._frames = FrameReader(self._receive, received)
         self._numbers = count(1)
+        self._views: list[View] = []
+        self._view_numbers = count(1)
         self._questions: dict[int, _Question] = {}
         self._lock = threading.Lock()
         self._lost: str | None = None
@@ -168,6 +178,17 @@ class AgentSession:
             if not question.is_settled and not self.is_lost:
                 with suppress(SessionLostError):
                     self._send(Kind.ABANDON, question.number)
+
+    def take_view(self) -> View:
+        """A view that nobody else has; whichever target it was left by, the agent knows it."""
+        try:
+            return self._views.pop()
+        except IndexError:
+            return View(next(self._view_numbers))
+
+    def leave_view(self, view: View) -> None:
+        """Give back a view of which is certain what the agent knows."""
+        self._views.append(view)
 
     def close(self) -> None:
         """End the session; may be repeated."""

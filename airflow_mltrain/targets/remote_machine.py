@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,15 +49,6 @@ class MachineSettings:
     environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass
-class _View:
-    """What the agent was told about the jobs that one thread watches, so as not to repeat it."""
-
-    session: AgentSession
-    number: int
-    sent: dict[str, Seen] = field(default_factory=dict)
-
-
 class RemoteMachine:
     """Runs jobs on a machine through the job agent there, over the session of its keeper.
 
@@ -73,8 +63,6 @@ class RemoteMachine:
         self._keeper = keeper
         self._settings = settings
         self._label = label
-        self._views: list[_View] = []
-        self._view_numbers = count(1)
 
     @property
     def place(self) -> str:
@@ -163,14 +151,18 @@ class RemoteMachine:
     def check(self) -> tuple[Finding, ...]:
         def examine(session: AgentSession) -> tuple[Finding, ...]:
             facts = session.ask("examine", variables=dict(self._settings.environment_variables))
-            return judge(facts, clock_skew_seconds=session.hello.clock_skew_seconds)
+            return self._judge(facts, session.hello.clock_skew_seconds)
 
         return self._asked(examine)
+
+    def _judge(self, facts: Mapping[str, Any], clock_skew_seconds: float) -> tuple[Finding, ...]:
+        """What the facts of the agent's surroundings mean for jobs."""
+        return judge(facts, clock_skew_seconds=clock_skew_seconds)
 
     def _observe(
         self, session: AgentSession, seen: Mapping[str, Seen], wait_seconds: float
     ) -> dict[str, JobState]:
-        view = self._take_view(session)
+        view = session.take_view()
         changed = {run_id: one for run_id, one in seen.items() if view.sent.get(run_id) != one}
         dropped = [run_id for run_id in view.sent if run_id not in seen]
         result, body = session.ask_for_body(
@@ -181,7 +173,7 @@ class RemoteMachine:
             wait_seconds=wait_seconds,
         )
         view.sent = dict(seen)
-        self._views.append(view)  # not after an error: what the agent knows then is uncertain
+        session.leave_view(view)  # not after an error: what the agent knows then is uncertain
         unknown = set(result["unknown"])
         states = {
             run_id: JobState(one.status) for run_id, one in seen.items() if run_id not in unknown
@@ -199,16 +191,6 @@ class RemoteMachine:
 
     def _take_leave(self, run_id: str) -> None:
         """See to the end of a job whose container is gone; a machine's jobs have none."""
-
-    def _take_view(self, session: AgentSession) -> _View:
-        while self._views:
-            try:
-                view = self._views.pop()
-            except IndexError:  # another thread took the last one
-                break
-            if view.session is session:
-                return view
-        return _View(session, next(self._view_numbers))
 
     def _bring_uv(self, request: Mapping[str, Any]) -> None:
         """Give the machine this one's uv, if it has to build an environment and has none."""

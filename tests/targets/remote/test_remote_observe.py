@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Seen
-from airflow_mltrain.targets.remote_machine import RemoteMachine
+from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
+from airflow_mltrain.targets.session_keeper import SessionKeeper
+from tests.services.fragile_agent import FragileAgent
 from tests.services.jobs import (
     JobBench,
     wait_for_log,
@@ -128,3 +130,31 @@ def test_a_log_of_fifty_megabytes_comes_whole(target: RemoteMachine, bench: JobB
 
     # then
     assert state.log == b"".join(b"%09d\n" % number * 100_000 for number in range(50))
+
+
+def test_two_targets_on_one_session_do_not_mix_up_what_they_have_seen(
+    agent: FragileAgent, bench: JobBench
+) -> None:
+    # given
+    keeper = SessionKeeper(agent.open_session)
+    target, same_session = (
+        RemoteMachine(name, keeper, MachineSettings(), label="a process")
+        for name in ("one", "two")
+    )
+    run_id = bench.shell(target, f"echo begun; {_UNTIL_RELEASED}; echo over")
+    other_id = bench.shell(target, "echo other")
+    state = wait_for_log(target, run_id, b"begun\n")
+    seen = Seen(state.status, len(state.log))
+
+    # when
+    behind_any_log = Seen(RunStatus.RUNNING, log=2**40)
+    target.observe({run_id: seen}, 0)
+    same_session.observe({run_id: behind_any_log, other_id: Seen()}, 0)
+    answer = target.observe({run_id: seen}, 0)
+    (bench.outside / "release").touch()
+    news = target.observe({run_id: seen}, 30)
+
+    # then
+    assert list(answer) == [run_id]
+    assert news[run_id].log == b"over\n"
+    wait_until_ended(target, run_id)
