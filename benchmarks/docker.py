@@ -1,7 +1,7 @@
 """Runs on a Docker engine, beside what one would use there otherwise, in one real engine.
 
 `submit`: `execute()` to the first line of the script, beside DockerOperator. `end`: end of a
-script to its trigger's event. `waiting`: 100 containers waited for at once. `log`: a log of 500 MB,
+script to its event. `waiting`: 100 containers waited for at once. `log`: a log of 500 MB,
 beside `docker logs`. It makes the engine, and so needs root.
 """
 
@@ -213,7 +213,7 @@ def _waiting(engine: DockerEngine, folder: Path, _: int) -> None:
         for run_id in run_ids:
             trigger = TrainingRunTrigger(_TARGET, run_id, f"r/{run_id}", is_owner=True)
             waits.append(asyncio.create_task(follow(trigger)))
-        await asyncio.sleep(10)
+        await asyncio.sleep(20)  # so long do a hundred take to begin to wait
         used = _cpu_seconds()
         await asyncio.sleep(seconds)
         share = (_cpu_seconds() - used) / seconds
@@ -288,7 +288,10 @@ def _log(engine: DockerEngine, folder: Path, _: int) -> None:
         followed.update(step.log)
         count += len(step.log)
     ours = time.monotonic() - began
-    kept = sha256((workspace.artifacts.run_folder(record.run_id) / "log").read_bytes())
+    kept = sha256()
+    with (workspace.artifacts.run_folder(record.run_id) / "log").open("rb") as file:
+        while content := file.read(2**20):
+            kept.update(content)
     expected = sha256()
     for start in range(0, size // 100, 1000):
         expected.update(

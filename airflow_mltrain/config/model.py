@@ -33,7 +33,9 @@ class ConfigModel(BaseModel):
     Raises ConfigurationError with one line a fault; a refused assignment changes nothing.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, hide_input_in_errors=True, defer_build=True
+    )
 
     @only_names_fields
     def __init__(self, /, **values: Any) -> None:

@@ -46,6 +46,10 @@ class NoEntryError(TargetUnreachableError):
     """The machine was reached, and the job agent could not begin there."""
 
 
+class NoPythonError(NoEntryError):
+    """There is no Python there that the job agent could begin with."""
+
+
 def enter(
     open_stream: Callable[[str], Stream],
     root: str,
@@ -166,7 +170,7 @@ class _Entry:
         if NO_PYTHON.encode() in self._received and self.old_python:
             return _too_old(self._machine, self.old_python)
         if NO_PYTHON.encode() in self._received:
-            return NoEntryError(
+            return NoPythonError(
                 f"{self._machine}: no Python was found there; install Python 3.8 or newer "
                 "(apt-get install python3), or name one as `python` in the compute target's "
                 "settings"
@@ -181,8 +185,8 @@ class _Entry:
         return f". The machine said:\n{text}" if text else ""
 
 
-def _too_old(machine: str, python: str) -> NoEntryError:
-    return NoEntryError(
+def _too_old(machine: str, python: str) -> NoPythonError:
+    return NoPythonError(
         f"{machine}: {python} there is too old; install Python 3.8 or newer, or name one as "
         "`python` in the compute target's settings"
     )

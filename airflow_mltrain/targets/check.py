@@ -30,9 +30,11 @@ _VARIABLES: Final = "`environment_variables` in the compute target's settings"
 def judge(facts: Mapping[str, Any], *, clock_skew_seconds: float | None) -> tuple[Finding, ...]:
     """Findings on what the job agent's `examine` told; every one that is not ok has a remedy.
 
+    Of what is not among the facts nothing is said.
+
     `clock_skew_seconds` is how far the machine's clock is ahead; None where it is this machine's.
     """
-    user = str(facts["account"].get("user", "of these settings"))
+    user = str(facts.get("account", {}).get("user", "of these settings"))
     found: list[Finding] = []
     for subject, (name, judge_one) in _SUBJECTS.items():
         content = facts.get(name)

@@ -53,7 +53,9 @@ Variables = Annotated[
 
 
 def _list_devices(value: Any) -> Any:
-    """A number of cards means those from 0 on."""
+    """A number of cards means those from 0 on; a form has them as text."""
+    if isinstance(value, str) and "," in value and "[" not in value:
+        return [name.strip() for name in value.split(",")]
     found = parse_json(value)
     if isinstance(found, int) and not isinstance(found, bool) and found >= 0:
         return [str(number) for number in range(found)]

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-_SHOWN_SUBJECTS: Final = (("login", "account"), ("python",), ("disk space",))  # of each the first
+_SHOWN_SUBJECTS: Final = (
+    ("login", "account", "engine"),
+    ("python", "image"),
+    ("disk space",),
+)  # the first of each
 
 
 class FindingLevel(str, Enum):

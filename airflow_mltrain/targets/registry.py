@@ -30,6 +30,11 @@ SSH: Final = "ssh"
 DOCKER: Final = "docker"
 CONNECTION_TYPE: Final = "mltrain_compute"
 _USABLE_TYPES: Final = f"{SSH!r}, {DOCKER!r} or {CONNECTION_TYPE!r}"
+_FORMS: Final[Mapping[str, type[ConfigModel]]] = {
+    LOCAL: LocalTargetConfig,
+    SSH: SshFormConfig,
+    DOCKER: DockerFormConfig,
+}
 
 
 def connect(name: str, settings: Settings) -> ComputeTarget:
@@ -73,21 +78,28 @@ def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> Co
     # The form has the fields of every kind, and stores what was left empty as null.
     filled = {key: value for key, value in extra.items() if value is not None}
     kind = filled.setdefault("kind", LOCAL)
-    if kind == SSH:
-        return _connect_ssh_form(name, filled, settings)
-    if kind == DOCKER:
-        return _connect_docker_form(name, filled, settings)
-    if kind != LOCAL:
+    if kind not in list(_FORMS):  # it may be of a type that no mapping takes
         raise ConfigurationError(
             f"connection {name!r}: kind: {describe(kind)} was given; it should be {LOCAL!r}, "
             f"{SSH!r} or {DOCKER!r}"
         )
-    if "connection" in filled:
-        raise ConfigurationError(
-            f"connection {name!r}: connection: it is for kinds {SSH!r} and {DOCKER!r}, and the "
-            f"kind is {LOCAL!r}"
-        )
+    _require_fields_of(kind, name, filled)
+    if kind == SSH:
+        return _connect_ssh_form(name, filled, settings)
+    if kind == DOCKER:
+        return _connect_docker_form(name, filled, settings)
     return _connect_local(name, filled, settings)
+
+
+def _require_fields_of(kind: str, name: str, filled: Mapping[str, Any]) -> None:
+    """The form shows the fields of every kind, so it is easy to fill one that counts nowhere."""
+    for field in filled:
+        kinds = [repr(one) for one, form in _FORMS.items() if field in form.model_fields]
+        if kinds and repr(kind) not in kinds:
+            raise ConfigurationError(
+                f"connection {name!r}: {field}: it is for kind {' or '.join(kinds)}, and the kind "
+                f"is {kind!r}; leave it empty"
+            )
 
 
 def find_connections(name: str) -> dict[str, str]:

@@ -101,7 +101,9 @@ class DockerEngine:
         """A new client, on the socket; whoever asks for it closes it."""
         return docker.DockerClient(base_url=self.socket_url)
 
-    def connection(self, registry: DockerRegistry | None = None, **mltrain: Any) -> dict[str, Any]:
+    def connection(
+        self, registry: DockerRegistry | None = None, /, **mltrain: Any
+    ) -> dict[str, Any]:
         """An Airflow connection to the engine, and to a registry that it is to log in to.
 
         `mltrain` adds to that part of its extra; None takes away.
@@ -113,7 +115,7 @@ class DockerEngine:
             "extra": {"mltrain": {key: value for key, value in told.items() if value is not None}},
         }
 
-    def connection_json(self, registry: DockerRegistry | None = None, **mltrain: Any) -> str:
+    def connection_json(self, registry: DockerRegistry | None = None, /, **mltrain: Any) -> str:
         """The same, as a variable AIRFLOW_CONN_<ID> holds it."""
         return json.dumps(self.connection(registry, **mltrain))
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 from docker import DockerClient
 from docker.errors import APIError, NotFound
 
+from airflow_mltrain.targets.docker import engine as engine_module
 from tests.services.docker_engine import DockerEngine
 from tests.services.jobs import JobBench, is_running, wait_for
 
@@ -78,6 +79,13 @@ class DockerPlace:
         except APIError:  # a container has it that was not there yet
             return False
         return True
+
+
+def forget_engines() -> None:
+    """Close this process's clients of engines that go away, which would be missed otherwise."""
+    for client in engine_module._clients.values():  # noqa: SLF001 - nobody else has to
+        client.close()
+    engine_module._clients.clear()  # noqa: SLF001
 
 
 def _inner_pid(entry: Path) -> int | None:

@@ -30,8 +30,9 @@ class ScriptUser(NamedTuple):
             os.chown(parent, self.uid, self.gid)
             for name in [*folders, *files]:
                 os.lchown(os.path.join(parent, name), self.uid, self.gid)
-        # The way to the code, and no list of what lies there.
-        os.chmod(folder.path, 0o711)  # noqa: S103
+        # The way to the code, and no list of what lies there, nor of other runs.
+        for on_the_way in (os.path.dirname(folder.path), folder.path):
+            os.chmod(on_the_way, 0o711)  # noqa: S103
 
     def become(self) -> None:
         """Turn this process into one of the user's, for good."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 from docker.errors import APIError, NotFound
 
-from airflow_mltrain.targets.agent_entry import NoEntryError, enter
+from airflow_mltrain.targets.agent_entry import NoEntryError, NoPythonError, enter
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.container import ROOT, VOLUME_LABEL, volume_mount
@@ -17,6 +19,7 @@ from airflow_mltrain.targets.docker.stream import ExecStream, open_stream
 _AGENT_LABEL: Final = "mltrain.agent"
 _REPOSITORY: Final = "mltrain-agent"
 _CONFLICT: Final = 409
+_NOT_RUNNING: Final = "is not running"
 _ATTEMPTS: Final = 5
 # Ends ten minutes after the last agent in it did: three processes are tini, this shell, its sleep.
 _IDLE: Final = (
@@ -24,7 +27,10 @@ _IDLE: Final = (
     "if [ $# -gt 2 ]; then i=0; else i=$((i+1)); fi; sleep 60; done"
 )
 
+_IDLE_PROCESSES: Final = 3
+
 _known_images: Final[dict[str, str]] = {}  # by engine; whichever target of it learnt of one
+_unfit: Final[set[tuple[str, str | None]]] = set()  # images, and the Python they do not have
 
 
 class AgentContainer:
@@ -38,6 +44,7 @@ class AgentContainer:
         self._engine = engine
         self._config = config
         self._name = f"mltrain-agent-{config.volume}"
+        self._made_of: str | None = None
 
     def learn(self, image_id: str) -> None:
         """Take note of an image that the engine has, for when the container has to be made."""
@@ -47,7 +54,51 @@ class AgentContainer:
         """A session with a new job agent; raises NoEntryError, TargetUnreachableError."""
         machine = f"compute target {self._engine.name!r} ({self._engine.describe()})"
         folder = f"{ROOT}/bytecode/agent"
-        return enter(self._open_stream, ROOT, self._config.python, machine, folder)
+        while True:
+            try:
+                session = enter(self._open_stream, ROOT, self._config.python, machine, folder)
+            except NoEntryError as error:
+                is_unfit = isinstance(error, NoPythonError) or self._ended_at_once()
+                if not is_unfit or not self._give_up_image():
+                    raise
+            else:
+                self._keep_image()
+                return session
+
+    def _give_up_image(self) -> bool:
+        """Remove the container, whose image is of no use; False if no other image may be."""
+        found = self._engine.find_container(self._name)
+        image = str(found["Image"]) if found else self._made_of
+        if image is None or self._has_agents():
+            return False
+        self._engine.remove_container(self._name)
+        if set(self._find_images()) <= {image}:  # it may have been for another reason
+            return False
+        _unfit.add((image, self._config.python))
+        return True
+
+    def _ended_at_once(self) -> bool:
+        """Whether the container that this made does not run."""
+        if self._made_of is None:
+            return False
+        found = self._engine.find_container(self._name)
+        return found is None or not found["State"]["Running"]
+
+    def _has_agents(self) -> bool:
+        """Whether somebody else found a Python in the container."""
+        with self._engine.asking() as client:
+            try:
+                return len(client.top(self._name)["Processes"]) > _IDLE_PROCESSES
+            except APIError:  # it does not run
+                return False
+
+    def _keep_image(self) -> None:
+        """Have the image of a container that this made kept for when there is none any more."""
+        if self._made_of is None:
+            return
+        with self._engine.asking() as client, suppress(APIError):
+            client.tag(self._made_of, _REPOSITORY, self._config.volume)
+        self._made_of = None
 
     def _open_stream(self, command_line: str) -> ExecStream:
         words = ""
@@ -61,15 +112,17 @@ class AgentContainer:
                 except NotFound as error:
                     words = words_of(error)
                 except APIError as error:
-                    if error.status_code != _CONFLICT:  # it has ended
-                        raise NoEntryError(
-                            f"compute target {self._engine.name!r}: {words_of(error)}"
-                        ) from error
                     words = words_of(error)
+                    has_ended = error.status_code == _CONFLICT or _NOT_RUNNING in words
+                    if not has_ended:
+                        raise NoEntryError(
+                            f"compute target {self._engine.name!r}: {words}"
+                        ) from error
             self._begin()
-        raise NoEntryError(
+        raise NoPythonError(
             f"compute target {self._engine.name!r}: container {self._name!r} on "
-            f"{self._engine.describe()} ends at once: {words}"
+            f"{self._engine.describe()} ends at once: {words}; use an image with /bin/sh and "
+            "Python 3.8 or newer"
         )
 
     def _begin(self) -> None:
@@ -89,9 +142,10 @@ class AgentContainer:
             except APIError as error:
                 if error.status_code == _CONFLICT:
                     return
-                self._engine.remove_container(self._name)
                 words = words_of(error)
-                raise NoEntryError(
+                self._engine.remove_container(self._name)
+                fault = NoPythonError if "/bin/sh" in words else NoEntryError
+                raise fault(
                     f"compute target {self._engine.name!r}: the job agent's container cannot "
                     f"start: {words}; use an image with /bin/sh and Python 3.8 or newer"
                 ) from error
@@ -117,8 +171,7 @@ class AgentContainer:
         with self._engine.asking() as client:
             try:
                 client.create_container_from_config(content, self._name)
-                # Keeps the image for when there is no container any more.
-                client.tag(image, _REPOSITORY, self._config.volume)
+                self._made_of = image
             except APIError as error:
                 if error.status_code != _CONFLICT:
                     raise NoEntryError(
@@ -126,8 +179,22 @@ class AgentContainer:
                         f"be made: {words_of(error)}"
                     ) from error
 
+    def has_image(self) -> bool:
+        """Whether the container is there, or there is an image to make it of."""
+        is_there = self._engine.find_container(self._name) is not None
+        return is_there or any(True for _ in self._find_images())
+
     def _find_image(self) -> str:
-        """An image with a Python, by its id: one that this process, or the engine, knows of."""
+        for image in self._find_images():
+            return image
+        raise NoEntryError(
+            f"compute target {self._engine.name!r}: no image on {self._engine.describe()} "
+            "is known to have a Python; submit a run, or name an image as `image` under "
+            "`mltrain` in the connection's extra and pull it there"
+        )
+
+    def _find_images(self) -> Iterator[str]:
+        """Images that may have a Python, by id: those that this process or the engine knows."""
         names = [
             _known_images.get(self._engine.identity),
             self._config.image,
@@ -135,15 +202,14 @@ class AgentContainer:
         ]
         for name in filter(None, names):
             found = self._engine.find_image(name)
-            if found is not None:
-                return str(found["Id"])
+            if found is not None and self._is_fit(found["Id"]):
+                yield str(found["Id"])
         with self._engine.asking() as client:
             label = f"{VOLUME_LABEL}={self._config.volume}"
-            containers = client.containers(all=True, filters={"label": label}, limit=1)
-        if containers:
-            return str(containers[0]["ImageID"])
-        raise NoEntryError(
-            f"compute target {self._engine.name!r}: no image on {self._engine.describe()} is "
-            "known to have a Python; submit a run, or name one as `image` under `mltrain` in the "
-            "connection's extra and pull it there"
-        )
+            containers = client.containers(all=True, filters={"label": label})
+        for image in dict.fromkeys(str(container["ImageID"]) for container in containers):
+            if self._is_fit(image):
+                yield image
+
+    def _is_fit(self, image: str) -> bool:
+        return (image, self._config.python) not in _unfit

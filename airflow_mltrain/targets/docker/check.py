@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from airflow_mltrain.targets.check import Finding, FindingLevel
+from docker.errors import NotFound
+
+from airflow_mltrain.targets.check import Finding, FindingLevel, judge
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.image import Images
 
 _OK, _WARNING, _FAULT = FindingLevel.OK, FindingLevel.WARNING, FindingLevel.FAULT
-_LOCAL: Final = ("unix://", "ssh://")
+_SECURE: Final = ("unix://", "ssh://")
+_SUBJECTS: Final = {"root folder": "volume"}
+_ANOTHER_PLACE: Final = (
+    "give the engine a `data-root` that can, or name a `volume` that lies elsewhere"
+)
+_ROOM: Final = (
+    "remove unused environments (`mltrain gc --target NAME --max-gigabytes 0`), or unused images "
+    "there (`docker image prune`)"
+)
+_REMEDIES: Final = {
+    "root folder": _ANOTHER_PLACE,
+    "programs": _ANOTHER_PLACE,
+    "disk space": _ROOM,
+    "files": _ROOM,
+    "supervision": "use an engine on Linux 3.17 or newer, with Docker's own seccomp profile",
+    "clock": "on the engine's host, as root: `timedatectl set-ntp true`, or set up chrony",
+}
+NOT_TRIED_OUT: Final = Finding(
+    "job agent",
+    _WARNING,
+    "volume and clock were not looked at: no image there is known to have a Python",
+    "submit a run, or name an image as `image` and `docker pull` it there",
+)
 
 
 def look_at_engine(
@@ -27,7 +52,32 @@ def look_at_engine(
         *_judge_limits(facts, config),
         *_judge_gpus(facts, config),
         _judge_image(config, images),
+        *_judge_network(engine, config),
     )
+
+
+def judge_agent_container(
+    facts: Mapping[str, Any], clock_skew_seconds: float
+) -> tuple[Finding, ...]:
+    """Findings on what the job agent told of the kernel, the volume and the clock.
+
+    Of the rest it sees its container, which none of the jobs runs in.
+    """
+    kept = {name: facts[name] for name in ("supervision", "root")}
+    found = judge(kept, clock_skew_seconds=clock_skew_seconds)
+    return tuple(
+        replace(
+            one,
+            subject=_SUBJECTS.get(one.subject, one.subject),
+            remedy=one.remedy and _REMEDIES.get(one.subject, one.remedy),
+        )
+        for one in found
+    )
+
+
+def no_agent(error: Exception) -> Finding:
+    """The finding where a job agent cannot begin; its words say what to do."""
+    return Finding("job agent", _FAULT, " ".join(str(error).split()))
 
 
 def _judge_engine(facts: Mapping[str, Any], config: DockerTargetConfig) -> Iterator[Finding]:
@@ -43,7 +93,7 @@ def _judge_engine(facts: Mapping[str, Any], config: DockerTargetConfig) -> Itera
 
 
 def _judge_transport(config: DockerTargetConfig) -> Finding:
-    if config.engine.startswith(_LOCAL):
+    if config.engine.startswith(_SECURE):
         return Finding("transport", _OK, config.engine)
     if config.tls_ca:
         return Finding("transport", _OK, f"{config.engine} over TLS, both sides verified")
@@ -91,11 +141,23 @@ def _judge_gpus(facts: Mapping[str, Any], config: DockerTargetConfig) -> Iterato
         yield Finding("gpu devices", _OK, words)
 
 
+def _judge_network(engine: Engine, config: DockerTargetConfig) -> Iterator[Finding]:
+    if config.network is None:
+        return
+    with engine.asking() as client:
+        try:
+            client.inspect_network(config.network)
+        except NotFound:
+            remedy = f"`docker network create {config.network}` there, or name another `network`"
+            yield Finding("network", _FAULT, f"there is no network {config.network!r}", remedy)
+        else:
+            yield Finding("network", _OK, config.network)
+
+
 def _judge_image(config: DockerTargetConfig, images: Images) -> Finding:
     if config.image is None:
         return Finding("image", _OK, "none by default: an environment names its own")
     found = images.find(config.image)
     if found is None:
-        remedy = f"nothing, if it can be pulled; else `docker pull {config.image}` there"
-        return Finding("image", _WARNING, f"{config.image} is not there yet", remedy)
+        return Finding("image", _OK, f"{config.image} is not there yet: the first run pulls it")
     return Finding("image", _OK, f"{config.image} ({found.id[:19]}), user {found.user or 'root'}")

@@ -28,11 +28,15 @@ from airflow_mltrain.targets.docker.image import Image
 ROOT: Final = "/mltrain"  # of the job agent, in every container
 RUN_LABEL: Final = "mltrain.run_id"
 VOLUME_LABEL: Final = "mltrain.volume"
+_IMAGE_LABEL: Final = "mltrain.image"
 _CONFLICT, _NOT_FOUND = 409, 404
-_NOTHING_TO_DO = 75  # as `container.main` of the job agent exits
 _KILLED = 128 + 9
+_NO_SHELL: Final = "exec /bin/sh failed"  # as the engine's init says
 _ATTEMPTS: Final = 50
 _PAUSE_SECONDS: Final = 0.1
+_EXIT_SECONDS: Final = 10
+_GRACE_SECONDS: Final = 10.0  # for what a supervisor does when its script has ended
+_USUAL_SHM_BYTES: Final = 2 << 30
 _BOOT: Final = """
 import os, sys, time
 root, digest, run_id, user = {arguments!r}
@@ -93,9 +97,11 @@ class Containers:
                 return True  # what has ended would run again
             try:
                 client.start(job.run_id)
-            except NotFound:
-                return False
             except APIError as error:
+                # A network that is missing is "not found" too.
+                is_gone = error.status_code == _NOT_FOUND
+                if is_gone and self._engine.find_container(job.run_id) is None:
+                    return False
                 self._engine.remove_container(job.run_id)
                 raise self._refusal(error) from error
         return True
@@ -129,12 +135,15 @@ class Containers:
         if state["Status"] not in ("exited", "dead"):
             return None
         words = self._words(run_id)
+        image = found["Config"]["Labels"].get(_IMAGE_LABEL)
         if NO_PYTHON in words:
             return (
-                f"image {found['Config']['Image']!r} has no Python: use an image with Python 3.8 "
+                f"image {image!r} has no Python: use an image with Python 3.8 "
                 "or newer, or name its Python as `python` under `mltrain` in the connection's "
                 "extra"
             )
+        if _NO_SHELL in words:
+            return f"image {image!r} has no /bin/sh, which a run needs"
         if state.get("OOMKilled"):
             return "its container ran out of memory before the script began: allow it more"
         return f"its container ended with exit code {state['ExitCode']} at once: {words}"
@@ -142,12 +151,16 @@ class Containers:
     def release(self, run_id: str) -> None:
         """Remove an ended run's container, unless it is to be kept."""
         keep = self._config.keep_containers
-        if keep == "never":
+        if keep == "never" or (keep == "on_failure" and self._ends_well(run_id)):
             self._engine.remove_container(run_id)
-        elif keep == "on_failure":
-            found = self._engine.find_container(run_id)
-            if found is not None and found["State"]["ExitCode"] in (0, _NOTHING_TO_DO):
-                self._engine.remove_container(run_id)
+
+    def _ends_well(self, run_id: str) -> bool:
+        """Whether the container exits with 0, which it is about to."""
+        with self._engine.asking() as client:
+            try:
+                return int(client.wait(run_id, timeout=_EXIT_SECONDS)["StatusCode"]) == 0
+            except NotFound:
+                return False
 
     def remove(self, run_id: str) -> None:
         """Remove a run's container, whatever it does; a stranger's stays."""
@@ -198,8 +211,9 @@ class Containers:
             bytecode_folder(image.id),
         )
         variables = []
-        if job.resources.gpus and config.gpus and self._has_own_runtime(job):
-            variables.append(f"NVIDIA_VISIBLE_DEVICES={','.join(config.gpus)}")
+        if config.gpus and self._has_own_runtime(job):
+            shown = ",".join(config.gpus) if job.resources.gpus else "void"
+            variables.append(f"NVIDIA_VISIBLE_DEVICES={shown}")
         return {
             "Image": image.id,
             "Env": variables,
@@ -207,9 +221,11 @@ class Containers:
             "Cmd": [],
             "User": "0:0",  # of the supervisor; the script's is the image's
             "WorkingDir": "/",
+            "StopTimeout": int(job.cancel_grace_seconds + _GRACE_SECONDS),
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": {
                 **{f"mltrain.{name}": value for name, value in job.labels.items()},
+                _IMAGE_LABEL: image.name,
                 RUN_LABEL: job.run_id,
                 VOLUME_LABEL: config.volume,
             },
@@ -255,7 +271,7 @@ def host_config(config: DockerTargetConfig) -> dict[str, Any]:
     found: dict[str, Any] = {
         "Init": True,
         "Mounts": [volume_mount(config), *map(_mount, config.mounts or ())],
-        "ShmSize": parse_size(config.shm_size or "2g"),
+        "ShmSize": _USUAL_SHM_BYTES if config.shm_size is None else parse_size(config.shm_size),
     }
     if config.network is not None:
         found["NetworkMode"] = config.network
@@ -286,7 +302,7 @@ def _wishes(options: ContainerOptions | None) -> dict[str, Any]:
         return {}
     names = ("Name", "Soft", "Hard")
     asked = {
-        "ShmSize": options.shm_size_bytes,
+        "ShmSize": None if options.shm_size_bytes == _USUAL_SHM_BYTES else options.shm_size_bytes,
         "NetworkMode": options.network,
         "IpcMode": options.ipc,
         "Runtime": options.runtime,

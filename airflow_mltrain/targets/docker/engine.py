@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import cached_property
+from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -21,7 +22,10 @@ from airflow_mltrain.targets.docker.failure import explain_no_engine, words_of
 _TIMEOUT_SECONDS: Final = 60
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _SERVER_FAULT: Final = 500
+_REST_SECONDS: Final = 3.0
+_OVER_SSH: Final = "http+docker://ssh"
 _clients: Final[dict[str, APIClient]] = {}  # by engine, of this process
+_ids: Final[dict[str, str]] = {}  # by engine; an engine's stays
 _lock = threading.Lock()
 
 
@@ -54,20 +58,27 @@ class Engine:
     def asking(self) -> Iterator[APIClient]:
         """The client; what it raises for an engine that does not answer is said in words."""
         client = self.client
+        _rest.note_use(client)
         try:
             yield client
         except APIError as error:
             if (error.status_code or 0) >= _SERVER_FAULT:
                 raise self.unreachable(words_of(error)) from error
             raise
-        except (requests.RequestException, OSError) as error:
+        except Exception as error:
+            if not _is_of_connection(error):
+                raise
             raise self.unreachable(explain_no_engine(error, self._config.engine)) from error
+        finally:
+            _rest.note_use(client)
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Tells this engine from any other, wherever it is reached from."""
-        with self.asking() as client:
-            return str(client.info()["ID"])
+        if self.identity not in _ids:
+            with self.asking() as client:
+                _ids[self.identity] = str(client.info()["ID"])
+        return _ids[self.identity]
 
     def find_container(self, name: str) -> Mapping[str, Any] | None:
         """What the engine knows of a container; None where there is none of that name."""
@@ -116,13 +127,73 @@ class Engine:
             hook = DockerHook(
                 docker_conn_id=None, base_url=config.engine, tls=tls, timeout=_TIMEOUT_SECONDS
             )
+            client: APIClient | None = None
+            cause: Exception | None = None
             try:
-                client: APIClient = hook.get_conn()
-            except Exception as error:  # whatever type the provider raises
-                cause = _find_cause(config.engine, tls) or error
-                raise self.unreachable(explain_no_engine(cause, config.engine)) from error
+                client = hook.get_conn()
+            except Exception as error:  # noqa: BLE001 - whatever type the provider raises
+                cause = error
+            if client is None or cause is not None:
+                # Not while that error is handled: it would be taken for the cause of the cause.
+                cause = _find_cause(config.engine, tls) or cause or OSError()
+                raise self.unreachable(explain_no_engine(cause, config.engine)) from cause
         client.trust_env = not tls
+        if client.base_url == _OVER_SSH:
+            _share_channels(client)
         return client
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Whether nothing came of asking: paramiko, under `ssh://`, has errors of its own."""
+    is_paramiko_s = type(error).__module__.startswith("paramiko")
+    return is_paramiko_s or isinstance(error, (requests.RequestException, OSError))
+
+
+def _share_channels(client: APIClient) -> None:
+    """Have all questions over `ssh://` share channels, of which sshd allows ten.
+
+    docker-py keeps a pool, and in it a channel, for each path that is asked for.
+    """
+    adapter: Any = client.get_adapter(_OVER_SSH)
+    adapter.get_connection = partial(adapter.get_connection, _OVER_SSH)
+    adapter.get_connection_with_tls_context = lambda *_, **__: adapter.get_connection()
+
+
+class _Rest:
+    """Closes the connections of clients that were not used for some seconds.
+
+    A session with a job agent is none of them. Over `ssh://` all share one.
+    """
+
+    def __init__(self) -> None:
+        self._used: dict[APIClient, float] = {}
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+
+    def note_use(self, client: APIClient) -> None:
+        """It is being used now."""
+        if client.base_url == _OVER_SSH:
+            return
+        with self._lock:
+            self._used[client] = time.monotonic()
+            if self._timer is None:
+                self._begin_to_wait()
+
+    def _begin_to_wait(self) -> None:
+        self._timer = threading.Timer(_REST_SECONDS, self._look)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            idle = [one for one, used in self._used.items() if now - used >= _REST_SECONDS]
+            for client in idle:
+                del self._used[client]
+                client.close()  # what is under way goes on, and the next question opens a new one
+            self._timer = None
+            if self._used:
+                self._begin_to_wait()
 
 
 @contextmanager
@@ -139,27 +210,19 @@ def _find_cause(url: str, tls: Any) -> Exception | None:
     """What keeps an engine from answering, which the hook only logs."""
     try:
         APIClient(base_url=url, tls=tls, timeout=_TIMEOUT_SECONDS).close()
-    except (requests.RequestException, DockerException, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - it is what is looked for
         return error
     return None
 
 
 def _forget_clients() -> None:
     """A forked child must not speak on its parent's connections."""
-    global _lock  # noqa: PLW0603 - it may have been held when the parent forked
-    _lock = threading.Lock()
+    global _lock, _rest
+    _lock, _rest = threading.Lock(), _Rest()
     _disowned.extend(_clients.values())
     _clients.clear()
 
 
-def close_clients() -> None:
-    """Close this process's connections to engines; the next question opens new ones."""
-    with _lock:
-        for client in _clients.values():
-            with suppress(OSError):
-                client.close()
-        _clients.clear()
-
-
+_rest = _Rest()
 _disowned: Final[list[APIClient]] = []  # never freed: their ends would talk on the sockets
 os.register_at_fork(after_in_child=_forget_clients)

@@ -9,6 +9,7 @@ from docker.errors import APIError
 from requests.exceptions import SSLError
 
 _CERTIFICATES = "tls_ca, tls_cert and tls_key under `mltrain` in the connection's extra"
+_SPEAKS_TLS = ("HTTP request to an HTTPS server", "malformed HTTP response")
 
 
 def explain_no_engine(error: BaseException, url: str) -> str:
@@ -33,7 +34,7 @@ def explain_no_engine(error: BaseException, url: str) -> str:
     if errno.ECONNREFUSED in numbers:
         return f"nothing listens at {url}: is the Docker engine running, and does it listen there?"
     words = _last_words(causes)
-    if "HTTP request to an HTTPS server" in words or "malformed HTTP response" in words:
+    if any(sign in str(one) for one in causes for sign in _SPEAKS_TLS):
         return f"the engine at {url} speaks TLS: give {_CERTIFICATES}"
     return f"the Docker engine at {url} does not answer: {words}"
 

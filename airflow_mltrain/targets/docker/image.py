@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError
 
 from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.errors import JobStartError
@@ -143,17 +143,20 @@ class Images:
     ) -> None:
         preparation.say(f"[mltrain] image {tag} is being built\n".encode())
         with self._engine.asking() as client, open_context(plan, blobs) as context:
-            steps = client.build(
-                fileobj=context,
-                custom_context=True,
-                dockerfile=plan.dockerfile_path,
-                tag=tag,
-                rm=True,
-                forcerm=True,
-                decode=True,
-                labels={KEY_LABEL: key},
-            )
-            fault = self._narrate(steps, preparation)
+            try:
+                steps = client.build(
+                    fileobj=context,
+                    custom_context=True,
+                    dockerfile=plan.dockerfile_path,
+                    tag=tag,
+                    rm=True,
+                    forcerm=True,
+                    decode=True,
+                    labels={KEY_LABEL: key},
+                )
+                fault = Narrated(steps, preparation).run()
+            except APIError as error:
+                fault = words_of(error)
         if fault is not None:
             raise JobStartError(f"preparation failed: the image could not be built: {fault}")
 
@@ -165,7 +168,7 @@ class Images:
         with self._engine.asking() as client:
             try:
                 steps = client.pull(name, tag=tag, stream=True, decode=True, auth_config=auth)
-                return self._narrate(steps, preparation)
+                return Narrated(steps, preparation).run()
             except APIError as error:
                 return words_of(error)
 
@@ -178,7 +181,7 @@ class Images:
         with self._engine.asking() as client:
             try:
                 steps = client.push(name, tag=version, stream=True, decode=True, auth_config=auth)
-                fault = self._narrate(steps, preparation)
+                fault = Narrated(steps, preparation).run()
             except APIError as error:
                 fault = words_of(error)
         if fault is not None:
@@ -188,12 +191,6 @@ class Images:
         repository, tag = split_reference(name)
         with self._engine.asking() as client:
             client.tag(image, repository, tag)
-
-    def _narrate(self, steps: Iterator[Mapping[str, Any]], preparation: Preparation) -> str | None:
-        try:
-            return Narrated(steps, preparation).run()
-        except (ImageNotFound, NotFound) as error:
-            return words_of(error)
 
 
 def list_bases(dockerfile: str) -> list[str]:

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from docker.errors import DockerException
-from requests import RequestException
+from docker.errors import APIError
 
 from airflow_mltrain.targets.base import Preparation, PreparationGivenUpError
 from airflow_mltrain.targets.docker.failure import words_of
@@ -45,11 +44,11 @@ class Narrated:
         threading.Thread(target=self._read, name="mltrain-engine", daemon=True).start()
         fault = None
         while True:
+            if self._preparation.is_given_up():
+                raise PreparationGivenUpError
             try:
                 step = self._told.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
-                if self._preparation.is_given_up():
-                    raise PreparationGivenUpError from None
                 continue
             if step is None:
                 return fault
@@ -65,9 +64,12 @@ class Narrated:
         try:
             for step in self._steps:
                 self._told.put(step)
-            self._told.put(None)
-        except (DockerException, RequestException, OSError, ValueError) as error:
-            self._told.put(error if isinstance(error, OSError) else OSError(words_of(error)))
+        except APIError as error:  # of what was asked, such as a Dockerfile that is none
+            self._told.put({"error": words_of(error)})
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            self._told.put(error)
+            return
+        self._told.put(None)
 
 
 def _words_of_step(step: Mapping[str, Any]) -> str:

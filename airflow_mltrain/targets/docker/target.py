@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetUnreachableError
+from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.base import Job, Preparation
 from airflow_mltrain.targets.blob_stream import in_parts
 from airflow_mltrain.targets.check import Finding
 from airflow_mltrain.targets.docker.agent_container import AgentContainer
-from airflow_mltrain.targets.docker.check import look_at_engine
+from airflow_mltrain.targets.docker.check import (
+    NOT_TRIED_OUT,
+    judge_agent_container,
+    look_at_engine,
+    no_agent,
+)
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.container import Containers, inner_names
 from airflow_mltrain.targets.docker.engine import Engine
@@ -30,6 +37,10 @@ log = logging.getLogger(__name__)
 
 _CLAIM_LOOK_SECONDS: Final = 1.0
 _CLAIM_LOOKS: Final = 60
+_END_LOOK_SECONDS: Final = 0.1
+_END_LOOKS: Final = 20
+
+_Result = TypeVar("_Result")
 
 
 class DockerTarget(RemoteMachine):
@@ -102,13 +113,16 @@ class DockerTarget(RemoteMachine):
     def start(self, job: Job) -> None:
         if job.run_id not in self._begun:
             self.prepare(job, QuietPreparation())
-        image, begun = self._begun.pop(job.run_id)
+        image, begun = self._begun[job.run_id]
         spec = self._spec(job, image)
         credentials = None
-        if job.environment is not None:
-            credentials = dict(job.environment.credentials)
-            self._bring_uv(spec["environment"])
-        self._ask("lay_down", in_parts(job.first_log), spec=spec, credentials=credentials)
+        try:
+            if job.environment is not None:
+                credentials = dict(job.environment.credentials)
+                self._bring_uv(spec["environment"])
+            self._ask("lay_down", in_parts(job.first_log), spec=spec, credentials=credentials)
+        finally:
+            self._begun.pop(job.run_id, None)
         try:
             begun.result()
             self._await_claim(job.run_id)
@@ -136,7 +150,41 @@ class DockerTarget(RemoteMachine):
         self._containers.remove(run_id)
 
     def check(self) -> tuple[Finding, ...]:
-        return (*look_at_engine(self._engine, self._config, self._images), *super().check())
+        found = look_at_engine(self._engine, self._config, self._images)
+        if not self._agent.has_image():
+            return (*found, NOT_TRIED_OUT)
+        try:
+            return (*found, *super().check())
+        except NoEntryError as error:
+            return (*found, no_agent(error))
+
+    def _judge(self, facts: Mapping[str, Any], clock_skew_seconds: float) -> tuple[Finding, ...]:
+        return judge_agent_container(facts, clock_skew_seconds)
+
+    def _asked(
+        self,
+        work: Callable[[AgentSession], _Result],
+        progress: Callable[[], int] | None = None,
+    ) -> _Result:
+        try:
+            return super()._asked(work, progress)
+        except NoEntryError:
+            for run_id in list(self._begun):
+                self._require_no_fault(run_id)
+            raise
+
+    def _require_no_fault(self, run_id: str) -> None:
+        """JobStartError where a container that was begun is why no job agent can be."""
+        self._begun[run_id][1].result()
+        for _ in range(_END_LOOKS):
+            why = self._containers.explain_no_begin(run_id)
+            if why is not None:
+                self._containers.remove(run_id)
+                raise self._no_begin(why)
+            time.sleep(_END_LOOK_SECONDS)
+
+    def _no_begin(self, why: str) -> JobStartError:
+        return JobStartError(f"compute target {self.name!r} ({self._label}): {why}")
 
     def _begin(self, job: Job, image: Image, begun: Future[None]) -> None:
         try:
@@ -167,7 +215,7 @@ class DockerTarget(RemoteMachine):
             why = self._containers.explain_no_begin(run_id)
             if why is not None and not self._ask("await_claim", run_id=run_id, wait_seconds=0):
                 self._containers.remove(run_id)
-                raise JobStartError(f"compute target {self.name!r} ({self._label}): {why}")
+                raise self._no_begin(why)
         raise self._engine.unreachable(
             f"run {run_id} did not begin within a minute; its container may yet, so repeat this"
         )

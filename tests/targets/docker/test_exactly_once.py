@@ -1,0 +1,210 @@
+"""A run is executed once, whoever starts its container and however often."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from docker import DockerClient
+
+from airflow_mltrain.errors import JobStartError
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.base import Seen
+from airflow_mltrain.targets.docker.container import Containers
+from airflow_mltrain.targets.registry import connect
+from tests.services.docker_jobs import DockerBench
+from tests.services.jobs import wait_for, wait_until_ended
+
+if TYPE_CHECKING:
+    from airflow_mltrain.settings import Settings
+    from airflow_mltrain.targets.base import ComputeTarget, Job
+
+_NOTE = 'echo ran >> "$OUTSIDE/diary"; echo done'
+
+
+def _in_other_process(work: Any, *arguments: Any) -> None:
+    process = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+
+
+def _start_and_die(settings: Settings, job: Job, method: str) -> None:
+    """Start a job, up to the engine's method of that name, and be killed there."""
+    target = connect("engine", settings)
+
+    def die(*_: object, **__: object) -> None:
+        os._exit(9)
+
+    setattr(target._engine.client, method, die)  # type: ignore[attr-defined]  # noqa: SLF001
+    target.start(job)
+
+
+def _start(settings: Settings, job: Job) -> None:
+    connect("engine", settings).start(job)
+    os._exit(0)
+
+
+def _diary(bench: DockerBench) -> str:
+    return (bench.outside / "diary").read_text()
+
+
+@pytest.mark.parametrize("method", ["create_container_from_config", "start"])
+def test_a_submitter_that_is_killed_between_two_steps_is_succeeded_by_another(
+    target: ComputeTarget, bench: DockerBench, settings: Settings, method: str
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    _in_other_process(_start_and_die, settings, job, method)
+
+    # when
+    target.start(job)
+    ended = wait_until_ended(target, job.run_id)
+
+    # then
+    assert (ended.status, ended.log) == (RunStatus.COMPLETED, b"done\n")
+    assert _diary(bench) == "ran\n"
+
+
+def test_four_processes_and_four_threads_that_start_a_job_at_once_run_it_once(
+    target: ComputeTarget, bench: DockerBench, settings: Settings
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+
+    # when
+    fork = multiprocessing.get_context("fork")
+    others = [fork.Process(target=_start, args=(settings, job)) for _ in range(4)]
+    for process in others:
+        process.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: connect("engine", settings).start(job), range(4)))
+    for process in others:
+        process.join()
+    ended = wait_until_ended(target, job.run_id)
+
+    # then
+    assert [process.exitcode for process in others] == [0] * 4
+    assert (ended.status, ended.log) == (RunStatus.COMPLETED, b"done\n")
+    assert _diary(bench) == "ran\n"
+
+
+def test_a_run_that_ended_is_not_run_again_though_its_container_is_gone(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    target.start(job)
+    wait_until_ended(target, job.run_id)
+    client.api.remove_container(job.run_id, force=True)
+
+    # when
+    target.start(job)
+    target.start(job)
+    wait_for(lambda: _is_idle(client, job.run_id))
+
+    # then
+    assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
+    assert _diary(bench) == "ran\n"
+
+
+def _is_idle(client: DockerClient, run_id: str) -> bool:
+    found = client.containers.list(all=True, filters={"name": run_id})
+    return all(container.status == "exited" for container in found)
+
+
+def test_a_container_that_somebody_starts_again_does_not_run_the_script_again(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    run_id = bench.shell(target, _NOTE)
+    wait_until_ended(target, run_id)
+    client.api.wait(run_id)
+
+    # when
+    client.api.start(run_id)
+    code = client.api.wait(run_id)["StatusCode"]
+
+    # then
+    assert code == 75
+    assert _diary(bench) == "ran\n"
+
+
+def test_a_dead_run_whose_container_somebody_starts_again_stays_dead(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    run_id = bench.shell(target, f"{_NOTE}; sleep 1000")
+    wait_for((bench.outside / "diary").exists)
+    client.api.kill(run_id)
+    client.api.wait(run_id)
+
+    # when
+    client.api.start(run_id)
+    ended = wait_until_ended(target, run_id)
+
+    # then
+    assert ended.status is RunStatus.FAILED
+    assert _diary(bench) == "ran\n"
+
+
+def test_a_container_that_ended_before_it_had_the_job_is_told_and_nothing_is_left(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    containers: Containers = target._containers  # type: ignore[attr-defined]  # noqa: SLF001
+    images = target._images  # type: ignore[attr-defined]  # noqa: SLF001
+    containers.begin(job, images.find("mltrain-test/python:3"))
+    client.api.kill(job.run_id)
+    client.api.wait(job.run_id)
+
+    # when
+    with pytest.raises(JobStartError, match="137"):
+        target.start(job)
+
+    # then
+    assert client.containers.list(all=True, filters={"name": job.run_id}) == []
+    assert target.observe({job.run_id: Seen()}, 0) == {}
+
+
+def test_a_strangers_container_of_that_name_is_named_and_stays_as_it_is(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    stranger = client.containers.run(
+        "mltrain-test/bare:1", ["sleep", "1000"], name=job.run_id, init=True, detach=True
+    )
+
+    # when
+    with pytest.raises(JobStartError, match=f"{job.run_id}.*not the run's"):
+        target.start(job)
+    target.cancel(job.run_id)
+    target.discard(job.run_id)
+
+    # then
+    stranger.reload()
+    status = stranger.status
+    stranger.remove(force=True)
+    assert status == "running"
+    assert not (bench.outside / "diary").exists()
+
+
+def test_a_job_that_was_canceled_before_it_was_started_never_runs(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    target.cancel(job.run_id)
+
+    # when
+    target.start(job)
+    ended = wait_until_ended(target, job.run_id)
+
+    # then
+    assert (ended.status, ended.log) == (RunStatus.CANCELED, b"")
+    assert not (bench.outside / "diary").exists()
+    wait_for(lambda: _is_idle(client, job.run_id))
