@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 class ComputeTargetHook(BaseHook):
-    """Gives the compute target that a connection of type "ML compute target" describes.
+    """Gives the compute target that a connection describes.
 
     Args:
-        compute_target_conn_id: the connection id; `local` is this machine and needs no connection.
+        compute_target_conn_id: the id of a connection of type "ML compute target", `ssh` or
+            `docker`; `local` is this machine and needs none.
     """
 
     conn_name_attr = "compute_target_conn_id"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from airflow_mltrain import Experiment, ScriptRunConfig, Workspace
 from airflow_mltrain.cli import main
 from airflow_mltrain.hooks.compute_target import ComputeTargetHook
+from tests.services.docker_engine import DockerEngine
+from tests.services.docker_image import python_image
 from tests.services.ssh_host import SshHost
 
 
@@ -124,6 +127,46 @@ def test_a_host_that_does_not_answer_is_a_fault_that_says_what_to_do(
     assert "gpu_box" in finding["text"]
 
 
+def test_an_engine_that_does_not_answer_is_a_fault_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given
+    extra = {"mltrain": {"engine": "tcp://127.0.0.1:1"}}
+    add_connection(monkeypatch, "docker_engine", conn_type="docker", extra=extra)
+
+    # when
+    exit_code = main(["targets", "check", "docker_engine"])
+
+    # then
+    _, line, verdict = capsys.readouterr().out.splitlines()
+    assert exit_code == 1
+    assert line.split()[:2] == ["connection", "FAULT"]
+    assert "nothing listens at tcp://127.0.0.1:1: is the Docker engine running" in line
+    assert verdict == "docker_engine: not ready (1 fault)"
+    assert ComputeTargetHook("docker_engine").test_connection()[0] is False
+
+
+def test_an_engine_in_order_is_ready(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given
+    with DockerEngine(live_restore=True) as engine, closing(engine.client()) as client:
+        python_image(client, "mltrain-test/python:3")
+        connection = engine.connection_json(image="mltrain-test/python:3")
+        monkeypatch.setenv("AIRFLOW_CONN_DOCKER_ENGINE", connection)
+
+        # when
+        exit_code = main(["targets", "check", "docker_engine"])
+        is_ready, words = ComputeTargetHook("docker_engine").test_connection()
+
+    # then
+    _, *lines, verdict = capsys.readouterr().out.splitlines()
+    assert (exit_code, verdict) == (0, "docker_engine: ready")
+    assert {line.split("  ")[0] for line in lines} >= {"engine", "image", "volume", "clock"}
+    assert is_ready
+    assert words.startswith("compute target 'docker_engine' is ready: Docker ")
+
+
 def test_the_test_button_tells_a_target_that_is_ready() -> None:
     # when
     is_ready, words = ComputeTargetHook().test_connection()
@@ -160,6 +203,7 @@ def test_targets_are_listed_with_where_they_come_from(
     Experiment(workspace, "churn").submit(config).wait_for_completion()
     monkeypatch.delenv("AIRFLOW_CONN_FORMER")
     add_connection(monkeypatch, "gpu_box", conn_type="ssh", host="127.0.0.1")
+    add_connection(monkeypatch, "engine", conn_type="docker")
     add_connection(monkeypatch, "warehouse", conn_type="postgres")
     monkeypatch.setenv("AIRFLOW_CONN_BIG", "mltrain-compute://")
 
@@ -173,6 +217,7 @@ def test_targets_are_listed_with_where_they_come_from(
         ["NAME", "TYPE", "FROM"],
         ["local", "local", "this machine"],
         ["big", "mltrain_compute", "environment variable"],
+        ["engine", "docker", "environment variable"],
         ["gpu_box", "ssh", "environment variable"],
         ["former", "-", "run history"],
     ]

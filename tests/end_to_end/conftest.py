@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from docker import DockerClient
 
 from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.runs.record import RunRecord
 from scripts.airflow_stack import AirflowStack
+from tests.services.docker_engine import DockerEngine
+from tests.services.docker_image import python_image
 from tests.services.ssh_host import SshHost
 
 DAGS = Path(__file__).parent / "dags"
@@ -25,6 +30,29 @@ def gpu_box() -> Iterator[SshHost]:
         yield host
 
 
+@dataclass(frozen=True)
+class EngineForAll:
+    """An engine whose containers outlive it, reach the package index and share a folder."""
+
+    engine: DockerEngine
+    client: DockerClient
+    shared_folder: Path
+    image: str = "mltrain-test/python:3"
+
+    def connection_json(self) -> str:
+        """A connection to it whose runs are in the image, unless they name another one."""
+        mounts = [f"{self.shared_folder}:{self.shared_folder}"]
+        return self.engine.connection_json(image=self.image, network="host", mounts=mounts)
+
+
+@pytest.fixture(scope="session")
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineForAll]:
+    with DockerEngine(live_restore=True) as engine, closing(engine.client()) as client:
+        one = EngineForAll(engine, client, tmp_path_factory.mktemp("shared"))
+        python_image(client, one.image)
+        yield one
+
+
 @pytest.fixture(scope="session")
 def airflow(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
@@ -32,6 +60,7 @@ def airflow(
     home = tmp_path_factory.mktemp("airflow")
     settings = {
         **_connection_to_host(request),
+        **_connection_to_engine(request),
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": str(DEFER_AFTER_SECONDS),
         "AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS": "2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
@@ -56,6 +85,15 @@ def _connection_to_host(request: pytest.FixtureRequest) -> dict[str, str]:
     }
     extra = {"environment_variables": index}
     return {"AIRFLOW_CONN_GPU_BOX": host.connection_json(mltrain=extra)}
+
+
+def _connection_to_engine(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The connection of the compute target `docker_engine`; none where there can be no engine."""
+    try:
+        engine: EngineForAll = request.getfixturevalue("docker_engine")
+    except pytest.skip.Exception:
+        return {}
+    return {"AIRFLOW_CONN_DOCKER_ENGINE": engine.connection_json()}
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
+from airflow_mltrain.errors import (
+    ConfigurationError,
+    TargetNotFoundError,
+    TargetUnreachableError,
+)
 from airflow_mltrain.hooks.compute_target import ComputeTargetHook
 from airflow_mltrain.provider_info import get_provider_info
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.registry import connect, find_connections
 from tests.services.ssh_host import SshHost
+
+_EMPTY_FORM = dict.fromkeys(get_provider_info()["connection-types"][0]["conn-fields"])
+_NO_ENGINE = "tcp://127.0.0.1:1"  # where nothing listens
 
 
 def add_connection(monkeypatch: pytest.MonkeyPatch, name: str, **fields: object) -> None:
@@ -69,8 +76,7 @@ def test_the_form_makes_a_target_of_an_ssh_connection(
 ) -> None:
     inner = host.connection_json(mltrain={"root": "~/never", "python": "python3"})
     monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", inner)
-    empty = dict.fromkeys(get_provider_info()["connection-types"][0]["conn-fields"])
-    extra = {**empty, "kind": "ssh", "connection": "gpu_box", "root": "~/of the form"}
+    extra = {**_EMPTY_FORM, "kind": "ssh", "connection": "gpu_box", "root": "~/of the form"}
     add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
 
     target = connect("training", settings)
@@ -82,11 +88,138 @@ def test_the_form_makes_a_target_of_an_ssh_connection(
     assert not (host.home / "never").exists()
 
 
+def test_a_connection_of_type_docker_is_a_target_as_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {
+        "mltrain": {"engine": _NO_ENGINE, "image": "python:3.12-slim", "python": "python3.12"}
+    }
+    add_connection(monkeypatch, "engine", conn_type="docker", extra=extra)
+
+    target = connect("engine", settings)  # there is no engine, and nobody has asked for one
+
+    assert (target.name, target.runs_images, target.interpreter) == ("engine", True, "python3.12")
+
+
+def test_a_target_without_its_engine_says_so_when_it_is_asked(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"mltrain": {"engine": _NO_ENGINE}}
+    add_connection(monkeypatch, "engine", conn_type="docker", extra=extra)
+    target = connect("engine", settings)
+
+    with pytest.raises(TargetUnreachableError, match=r"'engine'.*nothing listens at tcp://127"):
+        _ = target.place
+    with pytest.raises(TargetUnreachableError, match=r"'engine'.*nothing listens at tcp://127"):
+        target.missing(["0" * 64])
+
+
+def test_the_form_describes_an_engine_by_itself(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {
+        "kind": "docker",
+        "engine": _NO_ENGINE,
+        "image": "python:3.12-slim",
+        "python": "python3.12",
+        "network": "training",
+        "user": "1000:100",
+        "memory": "16g",
+        "cpus": 2.5,
+        "gpus": "2",
+        "max_concurrent_runs": 3,
+        "environment_variables": '{"HTTPS_PROXY": "http://proxy:3128"}',
+        "keep_containers": "on_failure",
+    }
+    extra = {**_EMPTY_FORM, **told}
+    add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
+
+    target = connect("training", settings)
+
+    assert (target.name, target.interpreter) == ("training", "python3.12")
+
+
+def test_the_form_makes_a_target_of_a_docker_connection(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = {"mltrain": {"engine": _NO_ENGINE, "python": "python3.9", "volume": "shared"}}
+    add_connection(monkeypatch, "engine", conn_type="docker", extra=below)
+    extra = {**_EMPTY_FORM, "kind": "docker", "connection": "engine", "python": "python3.12"}
+    add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
+
+    target = connect("training", settings)
+
+    assert (target.name, target.interpreter) == ("training", "python3.12")
+    with pytest.raises(TargetUnreachableError, match=r"'training'.*nothing listens at tcp://"):
+        _ = target.place
+
+
+@pytest.mark.parametrize("conn_type", ["ssh", "mltrain_compute"])
+def test_the_form_of_an_engine_leads_to_docker_connections_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    add_connection(monkeypatch, "other", conn_type=conn_type, host="localhost")
+    extra = {"kind": "docker", "connection": "other"}
+    add_connection(monkeypatch, "training", conn_type="mltrain_compute", extra=extra)
+
+    with pytest.raises(ConfigurationError, match=rf"'training'.*'other'.*'{conn_type}'.*'docker'"):
+        connect("training", settings)
+
+
+@pytest.mark.parametrize(
+    ("extra", "field", "kinds"),
+    [
+        ({"kind": "docker", "root": "/srv"}, "root", "'local' or 'ssh'"),
+        ({"kind": "docker", "jump_host": "gate"}, "jump_host", "'ssh'"),
+        ({"kind": "ssh", "connection": "box", "image": "python:3.12"}, "image", "'docker'"),
+        ({"kind": "local", "engine": _NO_ENGINE}, "engine", "'docker'"),
+        ({"connection": "box"}, "connection", "'ssh' or 'docker'"),
+    ],
+)
+def test_a_field_of_another_kind_is_told_to_be_so(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: dict[str, object],
+    field: str,
+    kinds: str,
+) -> None:
+    add_connection(monkeypatch, "odd", conn_type="mltrain_compute", extra={**_EMPTY_FORM, **extra})
+
+    with pytest.raises(ConfigurationError, match=rf"'odd': {field}: it is for kind {kinds}, and"):
+        connect("odd", settings)
+
+
+@pytest.mark.parametrize(
+    "mltrain",
+    [
+        {"enginee": _NO_ENGINE},
+        {"engine": "docker.example.org"},
+        {"tls_ca": "/ca.pem"},
+        {"pull": "never"},
+        {"mounts": ["/var/run/docker.sock:/var/run/docker.sock"]},
+        {"mounts": ["relative:path"]},
+        {"registry": "https://registry.example.org"},
+        {"memory": "plenty"},
+        {"cpus": 0},
+        {"gpus": -1},
+        {"volume": "a/b"},
+        {"keep_containers": True},
+    ],
+)
+def test_a_field_of_a_docker_connection_that_cannot_be_used_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, mltrain: dict[str, object]
+) -> None:
+    add_connection(monkeypatch, "engine", conn_type="docker", extra={"mltrain": mltrain})
+
+    told = rf"'engine', extra 'mltrain'.*{next(iter(mltrain))}"
+    with pytest.raises(ConfigurationError, match=told):
+        connect("engine", settings)
+
+
 def test_a_target_of_this_machine_leaves_the_fields_of_a_host_empty(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extra = dict.fromkeys(get_provider_info()["connection-types"][0]["conn-fields"])
-    add_connection(monkeypatch, "here", conn_type="mltrain_compute", extra=extra)
+    add_connection(monkeypatch, "here", conn_type="mltrain_compute", extra=_EMPTY_FORM)
 
     assert connect("here", settings).place
 
@@ -133,7 +266,7 @@ def test_a_connection_that_cannot_run_jobs_is_refused(
 ) -> None:
     add_connection(monkeypatch, "warehouse", conn_type="postgres")
 
-    with pytest.raises(TargetNotFoundError, match=r"'postgres'.*'ssh' or 'mltrain_compute'"):
+    with pytest.raises(TargetNotFoundError, match=r"'postgres'.*'docker' or 'mltrain_compute'"):
         connect("warehouse", settings)
 
 

@@ -7,4 +7,6 @@ from pathlib import Path
 
 _EXAMPLES = Path(__file__).parents[3] / "dags"
 
-globals().update(runpy.run_path(str(_EXAMPLES / "retrain_on_ssh.py")))
+for _name in ("retrain_on_ssh.py", "retrain_in_docker.py"):
+    _found = runpy.run_path(str(_EXAMPLES / _name))
+    globals().update({f"{_name}:{name}": one for name, one in _found.items()})
