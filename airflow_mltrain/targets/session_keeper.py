@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
 from airflow_mltrain.targets.agent_session import AgentSession
@@ -105,10 +106,12 @@ def _forget_all() -> None:
     """A forked child has its parent's sessions, whose threads and streams are not its own."""
     global _keepers_lock  # noqa: PLW0603 - it may have been held when the parent forked
     _keepers_lock = threading.Lock()
-    for keeper in _keepers.values():
-        keeper.disown()
-    _disowned.extend(_keepers.values())
-    _keepers.clear()
+    inherited = list(_keepers.values())
+    _disowned.extend(inherited)
+    _keepers.clear()  # first: whatever happens, the child uses none of them
+    for keeper in inherited:
+        with suppress(Exception):
+            keeper.disown()
 
 
 os.register_at_fork(after_in_child=_forget_all)

@@ -13,6 +13,7 @@ from docker.errors import APIError, NotFound
 
 from airflow_mltrain.targets.docker import engine as engine_module
 from tests.services.docker_engine import DockerEngine
+from tests.services.docker_registry import DockerRegistry
 from tests.services.jobs import JobBench, is_running, wait_for
 
 
@@ -55,7 +56,7 @@ class DockerPlace:
         self._client = client
         self._outside = outside
 
-    def connection_json(self, **mltrain: Any) -> str:
+    def connection_json(self, login: DockerRegistry | None = None, /, **mltrain: Any) -> str:
         """A connection whose containers have the volume, the folder `outside` and this network."""
         told = {
             "image": "mltrain-test/python:3",
@@ -64,7 +65,7 @@ class DockerPlace:
             "mounts": [f"{self._outside}:{self._outside}"],
             **mltrain,
         }
-        return self._engine.connection_json(**told)
+        return self._engine.connection_json(login, **told)
 
     def remove(self) -> None:
         """Remove the volume, with the containers that have it; one may be about to begin."""

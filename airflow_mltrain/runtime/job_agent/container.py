@@ -13,6 +13,7 @@ from .supervisor import Supervisor
 _LOOK_SECONDS = 0.003
 _PATIENCE_SECONDS = 900.0  # an upload may be under way, by somebody who comes back
 _NOTHING_TO_DO = 75
+ENVIRONMENTS_IN_IMAGE = "/opt/mltrain/envs"
 
 
 def main(root: str, run_id: str, user: Optional[str]) -> int:
@@ -25,6 +26,7 @@ def main(root: str, run_id: str, user: Optional[str]) -> int:
     folder = JobFolder(root, run_id)
     if not _await_spec(folder):
         return _NOTHING_TO_DO
+    _take_in_environments(folder)
     try:
         script_user = _find_script_user(user)
     except UnknownUserError as error:
@@ -45,6 +47,17 @@ def _await_spec(folder: JobFolder) -> bool:
             return False
         time.sleep(_LOOK_SECONDS)
     return True
+
+
+def _take_in_environments(folder: JobFolder) -> None:
+    """Have what lies in this container's image used; without, it is built."""
+    if os.path.isdir(ENVIRONMENTS_IN_IMAGE):
+        from .environment.image import take_in  # noqa: PLC0415  # few images have any
+
+        try:
+            take_in(folder.environments, ENVIRONMENTS_IN_IMAGE)
+        except OSError as error:
+            print("the environments in the image are not used:", error, file=sys.stderr)
 
 
 def _find_script_user(user: Optional[str]) -> Optional[ScriptUser]:

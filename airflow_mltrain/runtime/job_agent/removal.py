@@ -1,5 +1,6 @@
 """Removing folders, also what their user has protected."""
 
+import contextlib
 import os
 import stat
 
@@ -13,12 +14,15 @@ def make_removable(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a folder with all it holds; nothing where there is none.
+    """Remove a folder with all it holds, or a link to one; nothing where there is none.
 
     Another process may be at it too.
     """
     import shutil  # noqa: PLC0415  # dear at start-up, and seldom needed
 
+    if os.path.islink(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
     while os.path.lexists(path):
         try:
             make_removable(path)

@@ -67,24 +67,24 @@ class Containers:
         self._engine = engine
         self._config = config
 
-    def begin(self, job: Job, image: Image) -> None:
+    def begin(self, job: Job, image: Image, labels: Mapping[str, str]) -> None:
         """Have the job's container run; nothing where it does, or has.
 
         It waits for the job to be laid down. JobStartError where the engine refuses it.
         """
         for _ in range(_ATTEMPTS):
-            if self._try_to_begin(job, image):
+            if self._try_to_begin(job, image, labels):
                 return
             time.sleep(_PAUSE_SECONDS)
         raise self._engine.unreachable(
             f"container {job.run_id!r} is neither there nor can it be made; repeat this"
         )
 
-    def _try_to_begin(self, job: Job, image: Image) -> bool:
+    def _try_to_begin(self, job: Job, image: Image, labels: Mapping[str, str]) -> bool:
         """False where somebody makes or removes it at this moment."""
         with self._engine.asking() as client:
             try:
-                client.create_container_from_config(self._content(job, image), job.run_id)
+                client.create_container_from_config(self._content(job, image, labels), job.run_id)
             except APIError as error:
                 if error.status_code != _CONFLICT:
                     raise self._refusal(error) from error
@@ -200,7 +200,7 @@ class Containers:
                 return words_of(error)
         return bytes(said).decode(errors="replace").strip() or "it said nothing"
 
-    def _content(self, job: Job, image: Image) -> dict[str, Any]:
+    def _content(self, job: Job, image: Image, labels: Mapping[str, str]) -> dict[str, Any]:
         config = self._config
         options = None if job.image is None else job.image.plan.options
         user = (options and options.user) or config.user or image.user
@@ -225,6 +225,7 @@ class Containers:
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": {
                 **{f"mltrain.{name}": value for name, value in job.labels.items()},
+                **labels,
                 _IMAGE_LABEL: image.name,
                 RUN_LABEL: job.run_id,
                 VOLUME_LABEL: config.volume,

@@ -107,7 +107,7 @@ class Images:
         is_fixed = "@sha256:" in reference
         if found is not None and (self._config.pull == "missing" or is_fixed):
             return found
-        fault = self._pull(reference, preparation)
+        fault = self.pull(reference, preparation)
         pulled = self.find(reference)
         if pulled is None or fault is not None:
             raise JobStartError(
@@ -127,12 +127,12 @@ class Images:
         if found is not None:
             return found
         shared = f"{self._config.registry}:{key}" if self._config.registry else None
-        if shared is not None and self._pull(shared, preparation) is None:
-            self._tag(shared, tag)
+        if shared is not None and self.pull(shared, preparation) is None:
+            self.tag(shared, tag)
         else:
             self._build(plan, blobs, key, tag, preparation)
             if shared is not None:
-                self._push(tag, shared, preparation)
+                self.push(tag, shared, preparation)
         built = self.find(tag)
         if built is None:
             raise JobStartError(f"image {tag} was built, and is not there; submit again")
@@ -160,8 +160,8 @@ class Images:
         if fault is not None:
             raise JobStartError(f"preparation failed: the image could not be built: {fault}")
 
-    def _pull(self, reference: str, preparation: Preparation) -> str | None:
-        """Pull an image; why not, if not."""
+    def pull(self, reference: str, preparation: Preparation) -> str | None:
+        """Pull an image; why it was not, or None."""
         auth = self._login and self._login.auth_for(reference)
         name, tag = split_reference(reference)
         preparation.say(f"[mltrain] image {reference} is being pulled\n".encode())
@@ -172,9 +172,9 @@ class Images:
             except APIError as error:
                 return words_of(error)
 
-    def _push(self, tag: str, shared: str, preparation: Preparation) -> None:
+    def push(self, tag: str, shared: str, preparation: Preparation) -> None:
         """Give the registry an image; a run goes on without that."""
-        self._tag(tag, shared)
+        self.tag(tag, shared)
         auth = self._login and self._login.auth_for(shared)
         name, version = split_reference(shared)
         preparation.say(f"[mltrain] image {shared} is being pushed\n".encode())
@@ -187,7 +187,8 @@ class Images:
         if fault is not None:
             preparation.say(f"[mltrain] {shared} was not pushed: {fault}\n".encode())
 
-    def _tag(self, image: str, name: str) -> None:
+    def tag(self, image: str, name: str) -> None:
+        """Give an image one more name."""
         repository, tag = split_reference(name)
         with self._engine.asking() as client:
             client.tag(image, repository, tag)

@@ -27,6 +27,9 @@ class QuietPreparation:
         return False
 
 
+QUIET: Final = QuietPreparation()
+
+
 class Narrated:
     """Steps that an engine tells as it goes; `run` tells them on, to their end.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -71,7 +72,9 @@ class ExecStream:
     def disown(self) -> None:
         """As `Stream` says."""
         with suppress(OSError):
-            socket.socket(fileno=self._socket.detach()).close()
+            number = self._socket.detach()
+            if number >= 0:  # it was not closed before
+                os.close(number)
 
     def _fill(self) -> bool:
         """Receive some; False at the end, TimeoutError after a while without any."""

@@ -27,8 +27,9 @@ from airflow_mltrain.targets.docker.check import (
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.container import Containers, inner_names
 from airflow_mltrain.targets.docker.engine import Engine
+from airflow_mltrain.targets.docker.environment_image import EnvironmentImages
 from airflow_mltrain.targets.docker.image import Image, Images, RegistryLogin
-from airflow_mltrain.targets.docker.preparation import QuietPreparation
+from airflow_mltrain.targets.docker.preparation import QUIET
 from airflow_mltrain.targets.machine import spec_of
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
 from airflow_mltrain.targets.session_keeper import keeper_of
@@ -78,6 +79,7 @@ class DockerTarget(RemoteMachine):
         self._agent = agent
         self._config = config
         self._images = Images(self._engine, config, login)
+        self._environments = EnvironmentImages(self._engine, config, self._images)
         self._containers = Containers(self._engine, config)
         self._begun: dict[str, tuple[Image, Future[None]]] = {}
         self._remade_from = (name, config, login, environments_max_bytes)
@@ -100,21 +102,26 @@ class DockerTarget(RemoteMachine):
 
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
         """As `ComputeTarget` says; the job's container begins here, and waits for the job."""
-        image = self._images.provide(job.image, preparation)
-        self._agent.learn(image.id)
+        base = self._images.provide(job.image, preparation)
+        self._agent.learn(base.id)
         self._keeper.begin()
+        image = self._environments.find(base, job.environment)
+        labels = {} if image else self._environments.labels(base, job.environment)
         begun: Future[None] = Future()
-        self._begun[job.run_id] = image, begun
+        self._begun[job.run_id] = base, begun
         threading.Thread(
-            target=self._begin, args=(job, image, begun), name="mltrain-container", daemon=True
+            target=self._begin,
+            args=(job, image or base, labels, begun),
+            name="mltrain-container",
+            daemon=True,
         ).start()
-        return image.facts
+        return base.facts
 
     def start(self, job: Job) -> None:
         if job.run_id not in self._begun:
-            self.prepare(job, QuietPreparation())
-        image, begun = self._begun[job.run_id]
-        spec = self._spec(job, image)
+            self.prepare(job, QUIET)
+        base, begun = self._begun[job.run_id]
+        spec = self._spec(job, base)
         credentials = None
         try:
             if job.environment is not None:
@@ -140,9 +147,10 @@ class DockerTarget(RemoteMachine):
     def fetch(self, run_id: str, destination: Path) -> tuple[str, ...]:
         left_behind = super().fetch(run_id, destination)
         try:
+            self._environments.publish(run_id)
             self._containers.release(run_id)
         except TargetUnreachableError as error:  # what matters is here
-            log.warning("the container of run %s was not removed: %s", run_id, error)
+            log.warning("what is left of run %s on its engine stays there: %s", run_id, error)
         return left_behind
 
     def discard(self, run_id: str) -> None:
@@ -186,15 +194,17 @@ class DockerTarget(RemoteMachine):
     def _no_begin(self, why: str) -> JobStartError:
         return JobStartError(f"compute target {self.name!r} ({self._label}): {why}")
 
-    def _begin(self, job: Job, image: Image, begun: Future[None]) -> None:
+    def _begin(
+        self, job: Job, image: Image, labels: Mapping[str, str], begun: Future[None]
+    ) -> None:
         try:
-            self._containers.begin(job, image)
+            self._containers.begin(job, image, labels)
         except BaseException as error:  # noqa: BLE001 - whoever starts the job gets it
             begun.set_exception(error)
         else:
             begun.set_result(None)
 
-    def _spec(self, job: Job, image: Image) -> dict[str, Any]:
+    def _spec(self, job: Job, base: Image) -> dict[str, Any]:
         spec = spec_of(
             job,
             max_concurrent_runs=self._config.max_concurrent_runs,
@@ -205,7 +215,7 @@ class DockerTarget(RemoteMachine):
         own = self._config.environment_variables or {}
         spec["environment_variables"] = {**own, **spec["environment_variables"]}
         if spec["environment"] is not None:
-            spec["environment"]["image"] = image.id
+            spec["environment"]["image"] = base.id  # also where it lies in an image of its own
         return spec
 
     def _await_claim(self, run_id: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +70,34 @@ def test_a_run_is_followed_on_after_the_agents_container_was_killed(
 
     # then
     assert (ended.status, ended.log) == (RunStatus.COMPLETED, b"begun\nover\n")
+
+
+def test_a_forked_child_asks_on_its_own_though_its_parent_has_a_session_that_was_lost(
+    own_target: ComputeTarget,
+    connect_to: ConnectTo,
+    client: DockerClient,
+    place: DockerPlace,
+    settings: Settings,
+) -> None:
+    # given
+    lost = own_target._keeper.session()  # type: ignore[attr-defined]  # noqa: SLF001
+    later = connect_to(volume=f"{place.volume}-later")
+    assert later.missing(["0" * 64]) == {"0" * 64}  # on a session that lives
+    client.api.remove_container(f"mltrain-agent-{place.volume}", force=True)
+    wait_for(lambda: lost.is_lost)
+
+    # when
+    def ask() -> None:
+        os._exit(len(connect("engine", settings).missing(["1" * 64])))
+
+    child = multiprocessing.get_context("fork").Process(target=ask)
+    child.start()
+    child.join(20)
+    child.kill()
+
+    # then
+    assert child.exitcode == 1
+    client.api.remove_container(f"mltrain-agent-{place.volume}-later", force=True)
 
 
 def test_the_next_run_works_after_the_volume_was_removed(

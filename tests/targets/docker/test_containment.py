@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from docker import DockerClient
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import EnvironmentRequest
 from airflow_mltrain.targets.registry import connect
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_jobs import DockerBench, processes_in
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
 
-_SECRETS = ("s3cret-of-run", "s3cret-of-connection", "s3cret-of-registry", "s3cret-of-index")
+_SECRETS = ("s3cret-of-run", "s3cret-of-connection", "s3cret-of-registry")
 _AGENT = "mltrain-agent-shared"
 _HOSTILE = """
 cd outputs
@@ -77,12 +76,6 @@ def test_nothing_secret_is_in_what_an_engine_or_its_host_shows_of_a_run(
     }
     monkeypatch.setenv("AIRFLOW_CONN_ENGINE", engine.connection_json(registry, **told))
     target = connect("engine", settings)
-    environment = EnvironmentRequest(
-        name="plain",
-        recipe={"python": None, "packages": [], "conda": None},
-        recipe_id="plain",
-        credentials={"index.example.org": ("ada", "s3cret-of-index")},
-    )
 
     # when
     script = 'echo "has $OF_RUN $OF_CONNECTION" > outputs/has; echo ready; sleep 1000'
@@ -95,7 +88,7 @@ def test_nothing_secret_is_in_what_an_engine_or_its_host_shows_of_a_run(
         for name in (run_id, _AGENT)
         for entry in processes_in(client, name)
     ]
-    shown += [repr(target), repr(environment), client.api.logs(run_id).decode()]
+    shown += [repr(target), client.api.logs(run_id).decode()]
 
     # then
     assert [secret for secret in _SECRETS if secret in "\n".join(shown)] == []

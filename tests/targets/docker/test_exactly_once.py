@@ -13,7 +13,7 @@ from docker import DockerClient
 from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Seen
-from airflow_mltrain.targets.docker.container import Containers
+from airflow_mltrain.targets.docker.preparation import QuietPreparation
 from airflow_mltrain.targets.registry import connect
 from tests.services.docker_jobs import DockerBench
 from tests.services.jobs import wait_for, wait_until_ended
@@ -155,9 +155,9 @@ def test_a_container_that_ended_before_it_had_the_job_is_told_and_nothing_is_lef
 ) -> None:
     # given
     job = bench.job(target, "sh", "-c", _NOTE)
-    containers: Containers = target._containers  # type: ignore[attr-defined]  # noqa: SLF001
-    images = target._images  # type: ignore[attr-defined]  # noqa: SLF001
-    containers.begin(job, images.find("mltrain-test/python:3"))
+    target.prepare(job, QuietPreparation())
+    running = {"name": job.run_id, "status": "running"}
+    wait_for(lambda: client.containers.list(filters=running))
     client.api.kill(job.run_id)
     client.api.wait(job.run_id)
 
