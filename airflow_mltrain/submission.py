@@ -192,6 +192,13 @@ def _record(
     target = workspace.get_target(config.run_config.target)
     _check_environment(workspace, config, target)
     config.check()
+    resources = config.run_config.resources
+    if not target.runs_images and (resources.cpus or resources.memory):
+        log.warning(
+            "run_config.resources: compute target %r bounds neither cpus nor memory; a Docker "
+            "engine does",
+            target.name,
+        )
     if config.run_config.framework != "Python":
         raise ConfigurationError(
             f"run_config.framework = {config.run_config.framework!r}: compute target "

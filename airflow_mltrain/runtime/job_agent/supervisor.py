@@ -50,6 +50,7 @@ class Supervisor:
         self._credentials = credentials  # of package indexes, as `credential.hand_over` gave them
         self._script_user = script_user  # None: the one who runs this
         supervisor = dict(process.identity(), **(facts or {}))
+        self._is_contained = bool(supervisor.get("is_contained"))
         self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": supervisor}
         self._spec: Dict[str, Any] = {}
         self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
@@ -276,7 +277,8 @@ class Supervisor:
         if self._folder.is_marked_canceled():
             raise _Stop("Canceled", None)
         if self._children.is_terminated:
-            reason = "the job's supervisor was told to stop (SIGTERM): was the host shut down?"
+            what = "container, or its engine, stopped" if self._is_contained else "host shut down"
+            reason = "the job's supervisor was told to stop (SIGTERM): was the {}?".format(what)
             raise _Stop("Failed", reason)
 
     def _is_stop_asked(self) -> bool:
