@@ -23,15 +23,21 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 _CLONE = Path(__file__).resolve().parents[1]
 sys.path[0] = str(_CLONE)  # in place of the folder in which this file is called as a library is
 
+from benchmarks.measuring import (  # noqa: E402
+    cpu_seconds,
+    make_project,
+    moment_in,
+    open_workspace,
+    show,
+    task_context,
+)
 from tests.services.docker_engine import DockerEngine  # noqa: E402
 from tests.services.docker_image import python_image  # noqa: E402
 
@@ -72,7 +78,7 @@ def main() -> None:
 
 
 def _submit(engine: DockerEngine, folder: Path, rounds: int) -> None:
-    project = _make_project(folder / "project")
+    project = make_project(folder / "project")
     times: dict[str, list[float]] = {"DockerOperator": [], "ours": []}
     for number in range(rounds + 1):
         for operator, measured in times.items():
@@ -82,20 +88,10 @@ def _submit(engine: DockerEngine, folder: Path, rounds: int) -> None:
                 number
             ):  # the first round makes the database, the bytecode and the agent's container
                 measured.append(float(answer.stdout.split()[-1]))
-    _show("execute() to the first line", times, "ours", "DockerOperator", "at most 1.5")
+    show("execute() to the first line", times, "ours", "DockerOperator", "at most 1.5")
     with closing(engine.client()) as client:
         left = client.containers.list(all=True, filters={"label": "mltrain.run_id"})
     print(f"  containers left behind: {len(left)}")
-
-
-def _make_project(project: Path) -> Path:
-    """A project of 100 files."""
-    script = "import time\nprint('first line at', time.time(), flush=True)\n"
-    (project / "library").mkdir(parents=True)
-    (project / "train.py").write_text(script)
-    for number in range(99):
-        (project / "library" / f"module_{number}.py").write_text(f"VALUE = {number}\n" * 100)
-    return project
 
 
 def _measure_submit(operator: str, project: Path) -> float:
@@ -134,9 +130,9 @@ def _measure_submit(operator: str, project: Path) -> float:
     BaseHook.get_connection("warm")
     with contextlib.redirect_stdout(io.StringIO()):
         began = time.time()
-        result = task.execute(_context())
+        result = task.execute(task_context())
     if operator == "ours":
-        result = (_workspace().artifacts.run_folder(result) / "log").read_text()
+        result = (open_workspace().artifacts.run_folder(result) / "log").read_text()
     found = _FIRST_LINE.search(str(result))
     assert found is not None, result
     return float(found[1]) - began
@@ -152,7 +148,7 @@ def _end(_: DockerEngine, folder: Path, rounds: int) -> None:
     from airflow_mltrain import ScriptRunConfig, submission  # noqa: PLC0415
     from airflow_mltrain.triggers.training_run import TrainingRunTrigger  # noqa: PLC0415
 
-    workspace = _workspace()
+    workspace = open_workspace()
     marks = folder / "marks"
     marks.mkdir()
     project = folder / "project"
@@ -161,7 +157,7 @@ def _end(_: DockerEngine, folder: Path, rounds: int) -> None:
 
     async def wait(trigger: Any, mark: Path) -> None:
         async for _ in trigger.run():
-            measured.append(time.time() - _moment_in(mark))
+            measured.append(time.time() - moment_in(mark))
             return
 
     async def measure() -> None:
@@ -187,10 +183,6 @@ def _end(_: DockerEngine, folder: Path, rounds: int) -> None:
     print("  to reach: under 0.3 s")
 
 
-def _moment_in(path: Path) -> float:
-    return float(path.read_text())
-
-
 def _waiting(engine: DockerEngine, folder: Path, _: int) -> None:
     """CPU and connections of a process with 100 triggers, after all of them have begun to wait."""
     run_ids = subprocess.run(  # in another process, whose connections are not the triggerer's
@@ -214,9 +206,9 @@ def _waiting(engine: DockerEngine, folder: Path, _: int) -> None:
             trigger = TrainingRunTrigger(_TARGET, run_id, f"r/{run_id}", is_owner=True)
             waits.append(asyncio.create_task(follow(trigger)))
         await asyncio.sleep(20)  # so long do a hundred take to begin to wait
-        used = _cpu_seconds()
+        used = cpu_seconds()
         await asyncio.sleep(seconds)
-        share = (_cpu_seconds() - used) / seconds
+        share = (cpu_seconds() - used) / seconds
         print(f"{len(run_ids)} waiting containers: {_connections(engine)} connection(s)")
         print(f"  CPU of a core: {share:.1%} (to reach: under 5%)")
         for one in waits:
@@ -276,7 +268,7 @@ def _log(engine: DockerEngine, folder: Path, _: int) -> None:
         stdout=subprocess.DEVNULL,
     )
     theirs = time.monotonic() - began
-    workspace = _workspace()
+    workspace = open_workspace()
     config = ScriptRunConfig(folder, "train.py", compute_target=_TARGET)
     record = submission.submit(workspace, "log", config)
     target = workspace.get_target(_TARGET)
@@ -318,49 +310,6 @@ _PARTS: dict[str, Callable[[DockerEngine, Path, int], None]] = {
     "waiting": _waiting,
     "log": _log,
 }
-
-
-def _show(
-    title: str, times: dict[str, list[float]], ours: str, beside: str, to_reach: str
-) -> None:
-    print(title)
-    for name, measured in times.items():
-        shown = ", ".join(f"{seconds:.3f}" for seconds in sorted(measured))
-        print(f"  {name:16} median {statistics.median(measured):.3f} s   ({shown})")
-    ratio = statistics.median(times[ours]) / statistics.median(times[beside])
-    print(f"  ratio {ratio:.2f}; to reach: {to_reach}")
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _workspace() -> Any:
-    from airflow_mltrain import Workspace  # noqa: PLC0415
-
-    return Workspace.from_config()
-
-
-def _context() -> dict[str, Any]:
-    now = datetime.now(timezone.utc)
-    ti = SimpleNamespace(
-        dag_id="benchmark",
-        run_id=f"run_{time.time_ns()}",
-        task_id="train",
-        map_index=-1,
-        try_number=1,
-        max_tries=0,
-        start_date=now,
-        xcom_push=lambda **_: None,
-        render_templates=lambda: None,
-    )
-    return {
-        "ti": ti,
-        "task_instance": ti,
-        "dag_run": SimpleNamespace(start_date=now),
-        "params": {},
-    }
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import os
 import random
 import re
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,15 +23,22 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 _CLONE = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_CLONE))
 
+from benchmarks.measuring import (  # noqa: E402
+    cpu_seconds,
+    make_project,
+    moment_in,
+    open_workspace,
+    resident_bytes,
+    show,
+    task_context,
+)
 from tests.services.ssh_host import SshHost  # noqa: E402
 
 _FIRST_LINE = re.compile(r"first line at ([0-9.]+)")
@@ -74,17 +80,12 @@ def _submit(host: SshHost, folder: Path, rounds: int) -> None:
             answer = subprocess.run(command, cwd=project, check=True, stdout=subprocess.PIPE)
             if number:  # the first round makes the database, the bytecode and the agent's folder
                 measured.append(float(answer.stdout.split()[-1]))
-    _show("execute() to the first line", times, "ours", "SSHOperator", "at most 1.5")
+    show("execute() to the first line", times, "ours", "SSHOperator", "at most 1.5")
 
 
 def _make_project(project: Path, host: SshHost) -> Path:
     """A project of 100 files here, and its script on the host, where SSHOperator needs it."""
-    script = "import time\nprint('first line at', time.time(), flush=True)\n"
-    (project / "library").mkdir(parents=True)
-    (project / "train.py").write_text(script)
-    for number in range(99):
-        (project / "library" / f"module_{number}.py").write_text(f"VALUE = {number}\n" * 100)
-    (host.home / "train.py").write_text(script)
+    (host.home / "train.py").write_text(make_project(project))
     return project
 
 
@@ -113,9 +114,9 @@ def _measure_submit(operator: str, project: Path) -> float:
         task = SSHOperator(task_id="train", ssh_conn_id=_TARGET, command=command)  # noqa: AIR001
     with contextlib.redirect_stdout(io.StringIO()):
         began = time.time()
-        result = task.execute(_context())
+        result = task.execute(task_context())
     if operator == "ours":
-        printed = (_workspace().artifacts.run_folder(result) / "log").read_text()
+        printed = (open_workspace().artifacts.run_folder(result) / "log").read_text()
     else:
         import base64  # noqa: PLC0415
 
@@ -134,13 +135,13 @@ def _end(host: SshHost, folder: Path, rounds: int) -> None:
     from airflow_mltrain.triggers.training_run import TrainingRunTrigger  # noqa: PLC0415
 
     folder.mkdir()
-    workspace = _workspace()
+    workspace = open_workspace()
     times: dict[str, list[float]] = {"SSHRemoteJobOperator": [], "ours": []}
 
     async def wait(trigger: Any, mark: str, name: str) -> None:
         async for event in trigger.run():
             if event.payload.get("done", True):  # theirs fires for every piece of log too
-                times[name].append(time.time() - _moment_in(mark))
+                times[name].append(time.time() - moment_in(mark))
                 return
 
     async def measure() -> None:
@@ -167,18 +168,14 @@ def _end(host: SshHost, folder: Path, rounds: int) -> None:
 
     with contextlib.redirect_stdout(io.StringIO()):
         asyncio.run(measure())
-    _show("end of the script to the event", times, "ours", "SSHRemoteJobOperator", "under 0.3 s")
-
-
-def _moment_in(path: str) -> float:
-    return float(Path(path).read_text())
+    show("end of the script to the event", times, "ours", "SSHRemoteJobOperator", "under 0.3 s")
 
 
 def _defer(task: Any) -> Any:
     from airflow.sdk.exceptions import TaskDeferred  # noqa: PLC0415
 
     try:
-        task.execute(_context())
+        task.execute(task_context())
     except TaskDeferred as deferred:
         return deferred.trigger
     raise AssertionError("it did not defer")
@@ -214,10 +211,8 @@ def _upload(host: SshHost, folder: Path, rounds: int) -> None:
                 with _timed(times[label]):
                     _send(target, *blobs)
                 target._keeper.close()  # noqa: SLF001 - the next one begins anew
-        _show(f"{name}, first upload", times, "ours", "tar | ssh tar", "at most 1.2")
-        _show(
-            f"{name}, kept connection", times, "ours, kept", "tar | ssh tar, kept", "at most 1.2"
-        )
+        show(f"{name}, first upload", times, "ours", "tar | ssh tar", "at most 1.2")
+        show(f"{name}, kept connection", times, "ours, kept", "tar | ssh tar, kept", "at most 1.2")
     _changed(host, folder, warm, rounds)
 
 
@@ -248,7 +243,7 @@ def _changed(host: SshHost, folder: Path, warm: list[str], rounds: int) -> None:
         with _timed(times["ours, unchanged"]):
             _send(target, snapshot_id, blobs)
     title = "one of 10,000 files changed, kept connection"
-    _show(title, times, "ours, to its first line", "rsync --link-dest", "at most 1")
+    show(title, times, "ours, to its first line", "rsync --link-dest", "at most 1")
     print("  unchanged, to reach: under 0.15 s")
 
 
@@ -270,7 +265,7 @@ def _waiting(host: SshHost, folder: Path, _: int) -> None:
     count, seconds = 500, 20.0
     folder.mkdir()
     (folder / "train.sh").write_text("exec sleep 100000\n")
-    workspace = _workspace()
+    workspace = open_workspace()
     config = ScriptRunConfig(folder, command=["sh", "train.sh"], compute_target=_TARGET)
     with ThreadPoolExecutor(4) as pool:
         submits = [pool.submit(submission.submit, workspace, "wait", config) for _ in range(count)]
@@ -282,16 +277,16 @@ def _waiting(host: SshHost, folder: Path, _: int) -> None:
 
     async def measure() -> None:
         waits = []
-        before = _resident_bytes()
+        before = resident_bytes()
         for run_id in run_ids:
             trigger = TrainingRunTrigger(_TARGET, run_id, f"r/{run_id}", is_owner=True)
             waits.append(asyncio.create_task(follow(trigger)))
         await asyncio.sleep(15)
-        used, agents = _cpu_seconds(), _agent_seconds(host)
+        used, agents = cpu_seconds(), _agent_seconds(host)
         await asyncio.sleep(seconds)
-        share = (_cpu_seconds() - used) / seconds
+        share = (cpu_seconds() - used) / seconds
         host_share = (_agent_seconds(host) - agents) / seconds
-        memory = (_resident_bytes() - before) / count
+        memory = (resident_bytes() - before) / count
         print(f"{count} waiting runs: {host.established_connections()} connection(s)")
         print(f"  CPU of a core: {share:.1%} (to reach: under 5%), on the host {host_share:.1%}")
         print(f"  memory a run: {memory / 1000:.0f} kB (to reach: under 100 kB)")
@@ -317,7 +312,7 @@ def _log(host: SshHost, folder: Path, _: int) -> None:
         "    sys.stdout.buffer.write(block)\n"
     )
     (folder / "train.py").write_text(script)
-    workspace = _workspace()
+    workspace = open_workspace()
     config = ScriptRunConfig(folder, "train.py", compute_target=_TARGET)
     began = time.monotonic()
     record = submission.submit(workspace, "log", config)
@@ -347,17 +342,6 @@ _PARTS: dict[str, Callable[[SshHost, Path, int], None]] = {
     "waiting": _waiting,
     "log": _log,
 }
-
-
-def _show(
-    title: str, times: dict[str, list[float]], ours: str, beside: str, to_reach: str
-) -> None:
-    print(title)
-    for name, measured in times.items():
-        shown = ", ".join(f"{seconds:.3f}" for seconds in sorted(measured))
-        print(f"  {name:26} median {statistics.median(measured):.3f} s   ({shown})")
-    ratio = statistics.median(times[ours]) / statistics.median(times[beside])
-    print(f"  ratio {ratio:.2f}; to reach: {to_reach}")
 
 
 @contextmanager
@@ -426,11 +410,6 @@ def _send(target: Any, snapshot_id: str, blobs: dict[str, Path]) -> None:
     target.upload({digest: blobs[digest] for digest in missing})
 
 
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def _agent_seconds(host: SshHost) -> float:
     """What the job agents that answer over SSH have used."""
     total = 0
@@ -440,37 +419,6 @@ def _agent_seconds(host: SshHost) -> float:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _workspace() -> Any:
-    from airflow_mltrain import Workspace  # noqa: PLC0415
-
-    return Workspace.from_config()
-
-
-def _context() -> dict[str, Any]:
-    now = datetime.now(timezone.utc)
-    ti = SimpleNamespace(
-        dag_id="benchmark",
-        run_id=f"run_{time.time_ns()}",
-        task_id="train",
-        map_index=-1,
-        try_number=1,
-        max_tries=0,
-        start_date=now,
-        xcom_push=lambda **_: None,
-        render_templates=lambda: None,
-    )
-    return {
-        "ti": ti,
-        "task_instance": ti,
-        "dag_run": SimpleNamespace(start_date=now),
-        "params": {},
-    }
 
 
 if __name__ == "__main__":

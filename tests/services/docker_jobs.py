@@ -77,6 +77,8 @@ class DockerPlace:
                 container.remove(force=True, v=True)
         try:
             self._client.api.remove_volume(self.volume, force=True)
+        except NotFound:
+            return True
         except APIError:  # a container has it that was not there yet
             return False
         return True
