@@ -16,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-_SCRIPT = "import time\nprint('first line at', time.time(), flush=True)\n"
+_CLONE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(_CLONE))
+
+from benchmarks.measuring import make_project, task_context  # noqa: E402
+
 _FIRST_LINE = re.compile(r"first line at ([0-9.]+)")
 
 
@@ -55,10 +57,7 @@ def main() -> None:
 
 
 def _make_project(project: Path) -> Path:
-    (project / "library").mkdir(parents=True)
-    (project / "train.py").write_text(_SCRIPT)
-    for number in range(99):
-        (project / "library" / f"module_{number}.py").write_text(f"VALUE = {number}\n" * 100)
+    make_project(project)
     for command in (["init", "-q"], ["add", "-A"]):
         subprocess.run(["git", *command], cwd=project, check=True)
     identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org"]
@@ -86,7 +85,7 @@ def _measure(operator: str, project: Path) -> float:
             wait_for_completion=True,
             deferrable=False,
         )
-    context = _context()
+    context = task_context()
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         began = time.time()
@@ -102,21 +101,6 @@ def _measure(operator: str, project: Path) -> float:
     found = _FIRST_LINE.search(printed)
     assert found is not None, printed
     return float(found[1]) - began
-
-
-def _context() -> dict[str, Any]:
-    now = datetime.now(timezone.utc)
-    ti = SimpleNamespace(
-        dag_id="benchmark",
-        run_id=f"run_{time.time_ns()}",
-        task_id="train",
-        map_index=-1,
-        try_number=1,
-        max_tries=0,
-        start_date=now,
-        xcom_push=lambda **_: None,
-    )
-    return {"ti": ti, "dag_run": SimpleNamespace(start_date=now), "params": {}}
 
 
 if __name__ == "__main__":
