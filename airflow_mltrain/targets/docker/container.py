@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -35,6 +35,8 @@ _NO_SHELL: Final = "exec /bin/sh failed"  # as the engine's init says
 _ATTEMPTS: Final = 50
 _PAUSE_SECONDS: Final = 0.1
 _EXIT_SECONDS: Final = 10
+_FORGOTTEN_SECONDS: Final = 24 * 3600  # after so long nobody is about to start it
+_NOTHING_TO_DO: Final = 75  # as `container.main` of the job agent exits
 _GRACE_SECONDS: Final = 10.0  # for what a supervisor does when its script has ended
 _USUAL_SHM_BYTES: Final = 2 << 30
 _BOOT: Final = """
@@ -167,6 +169,19 @@ class Containers:
         found = self._engine.find_container(run_id)
         if found is not None and (found["Config"]["Labels"] or {}).get(RUN_LABEL) == run_id:
             self._engine.remove_container(run_id)
+
+    def sweep(self, has_job: Callable[[str], bool]) -> None:
+        """Remove what killed submitters left: containers that got no job, and never will."""
+        label = f"{VOLUME_LABEL}={self._config.volume}"
+        with self._engine.asking() as client:
+            waited = client.containers(
+                all=True, filters={"label": label, "exited": _NOTHING_TO_DO}
+            )
+            made = client.containers(all=True, filters={"label": label, "status": "created"})
+        forgotten = [one for one in made if time.time() - one["Created"] > _FORGOTTEN_SECONDS]
+        for container in (*waited, *forgotten):
+            if not has_job(container["Labels"][RUN_LABEL]):  # a script may exit with 75 as well
+                self._engine.remove_container(container["Id"])
 
     def unpause(self, run_id: str) -> None:
         """Let a paused container hear that it is to end; nothing to any other."""

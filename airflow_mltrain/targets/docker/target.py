@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from airflow_mltrain.errors import JobStartError, TargetUnreachableError
 from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentSession
-from airflow_mltrain.targets.base import Job, Preparation
+from airflow_mltrain.targets.base import BuiltEnvironment, Job, Preparation
 from airflow_mltrain.targets.blob_stream import in_parts
 from airflow_mltrain.targets.check import Finding
 from airflow_mltrain.targets.docker.agent_container import AgentContainer
@@ -139,7 +139,7 @@ class DockerTarget(RemoteMachine):
 
     def cancel(self, run_id: str) -> None:
         super().cancel(run_id)
-        if self._ask("await_claim", run_id=run_id, wait_seconds=0):
+        if self._is_claimed(run_id):
             self._containers.unpause(run_id)
         else:  # it waits for nothing
             self._containers.remove(run_id)
@@ -156,6 +156,13 @@ class DockerTarget(RemoteMachine):
     def discard(self, run_id: str) -> None:
         super().discard(run_id)
         self._containers.remove(run_id)
+
+    def collect_environments(
+        self, max_bytes: int | None, *, is_dry_run: bool = False
+    ) -> list[BuiltEnvironment]:
+        if not is_dry_run:
+            self._containers.sweep(self._is_claimed)
+        return super().collect_environments(max_bytes, is_dry_run=is_dry_run)
 
     def check(self) -> tuple[Finding, ...]:
         found = look_at_engine(self._engine, self._config, self._images)
@@ -220,15 +227,18 @@ class DockerTarget(RemoteMachine):
 
     def _await_claim(self, run_id: str) -> None:
         for _ in range(_CLAIM_LOOKS):
-            if self._ask("await_claim", run_id=run_id, wait_seconds=_CLAIM_LOOK_SECONDS):
+            if self._is_claimed(run_id, _CLAIM_LOOK_SECONDS):
                 return
             why = self._containers.explain_no_begin(run_id)
-            if why is not None and not self._ask("await_claim", run_id=run_id, wait_seconds=0):
+            if why is not None and not self._is_claimed(run_id):
                 self._containers.remove(run_id)
                 raise self._no_begin(why)
         raise self._engine.unreachable(
             f"run {run_id} did not begin within a minute; its container may yet, so repeat this"
         )
+
+    def _is_claimed(self, run_id: str, wait_seconds: float = 0.0) -> bool:
+        return bool(self._ask("await_claim", run_id=run_id, wait_seconds=wait_seconds))
 
     def _take_leave(self, run_id: str) -> None:
         ending = self._containers.find_ending(run_id)

@@ -13,9 +13,9 @@ from docker import DockerClient
 from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Seen
-from airflow_mltrain.targets.docker.preparation import QuietPreparation
+from airflow_mltrain.targets.docker.preparation import QUIET
 from airflow_mltrain.targets.registry import connect
-from tests.services.docker_jobs import DockerBench
+from tests.services.docker_jobs import DockerBench, processes_in
 from tests.services.jobs import wait_for, wait_until_ended
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_a_container_that_ended_before_it_had_the_job_is_told_and_nothing_is_lef
 ) -> None:
     # given
     job = bench.job(target, "sh", "-c", _NOTE)
-    target.prepare(job, QuietPreparation())
+    target.prepare(job, QUIET)
     running = {"name": job.run_id, "status": "running"}
     wait_for(lambda: client.containers.list(filters=running))
     client.api.kill(job.run_id)
@@ -208,3 +208,26 @@ def test_a_job_that_was_canceled_before_it_was_started_never_runs(
     assert (ended.status, ended.log) == (RunStatus.CANCELED, b"")
     assert not (bench.outside / "diary").exists()
     wait_for(lambda: _is_idle(client, job.run_id))
+
+
+def test_a_container_that_waited_for_its_job_in_vain_goes_with_what_is_collected(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    kept = bench.shell(target, "exit 75")
+    wait_until_ended(target, kept)
+    target.prepare(job, QUIET)
+    wait_for(lambda: processes_in(client, job.run_id))
+    target._ask("cancel", run_id=job.run_id)  # type: ignore[attr-defined]  # noqa: SLF001
+    client.api.wait(job.run_id)
+
+    # when
+    target.collect_environments(None, is_dry_run=True)
+    before = {one.name for one in client.containers.list(all=True)}
+    target.collect_environments(None)
+
+    # then
+    after = {one.name for one in client.containers.list(all=True)}
+    assert {job.run_id, kept} <= before
+    assert (job.run_id in after, kept in after) == (False, True)
