@@ -11,7 +11,11 @@ from docker.errors import APIError, NotFound
 from airflow_mltrain.targets.agent_entry import NoEntryError, NoPythonError, enter
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
-from airflow_mltrain.targets.docker.container import ROOT, VOLUME_LABEL, volume_mount
+from airflow_mltrain.targets.docker.container_description import (
+    ROOT,
+    VOLUME_LABEL,
+    volume_mount,
+)
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.failure import words_of
 from airflow_mltrain.targets.docker.stream import ExecStream, open_stream

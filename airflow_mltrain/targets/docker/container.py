@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from docker.errors import APIError, NotFound
 
-from airflow_mltrain.config.container_options import ContainerOptions
-from airflow_mltrain.config.size import parse_size
 from airflow_mltrain.errors import JobStartError
-from airflow_mltrain.targets.agent_entry import (
-    NO_PYTHON,
-    job_agent,
-    python_candidates,
-    python_command,
-)
+from airflow_mltrain.targets.agent_entry import NO_PYTHON
 from airflow_mltrain.targets.base import Job
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
+from airflow_mltrain.targets.docker.container_description import (
+    IMAGE_LABEL,
+    RUN_LABEL,
+    VOLUME_LABEL,
+    describe_container,
+)
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.failure import words_of
 from airflow_mltrain.targets.docker.image import Image
 
-ROOT: Final = "/mltrain"  # of the job agent, in every container
-RUN_LABEL: Final = "mltrain.run_id"
-VOLUME_LABEL: Final = "mltrain.volume"
-_IMAGE_LABEL: Final = "mltrain.image"
 _CONFLICT, _NOT_FOUND = 409, 404
 _KILLED = 128 + 9
 _NO_SHELL: Final = "exec /bin/sh failed"  # as the engine's init says
@@ -37,21 +31,6 @@ _PAUSE_SECONDS: Final = 0.1
 _EXIT_SECONDS: Final = 10
 _FORGOTTEN_SECONDS: Final = 24 * 3600  # after so long nobody is about to start it
 _NOTHING_TO_DO: Final = 75  # as `container.main` of the job agent exits
-_GRACE_SECONDS: Final = 10.0  # for what a supervisor does when its script has ended
-_USUAL_SHM_BYTES: Final = 2 << 30
-_BOOT: Final = """
-import os, sys, time
-root, digest, run_id, user = {arguments!r}
-home = os.path.join(root, "agent", digest)
-deadline = time.monotonic() + 900
-while not os.path.isdir(home):
-    if time.monotonic() > deadline:
-        sys.exit(75)
-    time.sleep(0.003)
-sys.path.insert(0, home)
-from job_agent.container import main
-sys.exit(main(root, run_id, user))
-"""
 
 
 @dataclass(frozen=True)
@@ -86,7 +65,9 @@ class Containers:
         """False where somebody makes or removes it at this moment."""
         with self._engine.asking() as client:
             try:
-                client.create_container_from_config(self._content(job, image, labels), job.run_id)
+                client.create_container_from_config(
+                    describe_container(self._config, job, image, labels), job.run_id
+                )
             except APIError as error:
                 if error.status_code != _CONFLICT:
                     raise self._refusal(error) from error
@@ -137,7 +118,7 @@ class Containers:
         if state["Status"] not in ("exited", "dead"):
             return None
         words = self._words(run_id)
-        image = found["Config"]["Labels"].get(_IMAGE_LABEL)
+        image = found["Config"]["Labels"].get(IMAGE_LABEL)
         if NO_PYTHON in words:
             return (
                 f"image {image!r} has no Python: use an image with Python 3.8 "
@@ -214,125 +195,3 @@ class Containers:
             except APIError as error:
                 return words_of(error)
         return bytes(said).decode(errors="replace").strip() or "it said nothing"
-
-    def _content(self, job: Job, image: Image, labels: Mapping[str, str]) -> dict[str, Any]:
-        config = self._config
-        options = None if job.image is None else job.image.plan.options
-        user = (options and options.user) or config.user or image.user
-        arguments = (ROOT, job_agent().digest, job.run_id, user or None)
-        command = python_command(
-            python_candidates(config.python),
-            _BOOT.format(arguments=arguments),
-            bytecode_folder(image.id),
-        )
-        variables = []
-        if config.gpus and self._has_own_runtime(job):
-            shown = ",".join(config.gpus) if job.resources.gpus else "void"
-            variables.append(f"NVIDIA_VISIBLE_DEVICES={shown}")
-        return {
-            "Image": image.id,
-            "Env": variables,
-            "Entrypoint": command,
-            "Cmd": [],
-            "User": "0:0",  # of the supervisor; the script's is the image's
-            "WorkingDir": "/",
-            "StopTimeout": int(job.cancel_grace_seconds + _GRACE_SECONDS),
-            "Healthcheck": {"Test": ["NONE"]},
-            "Labels": {
-                **{f"mltrain.{name}": value for name, value in job.labels.items()},
-                **labels,
-                _IMAGE_LABEL: image.name,
-                RUN_LABEL: job.run_id,
-                VOLUME_LABEL: config.volume,
-            },
-            "HostConfig": {**host_config(config), **self._bounds(job), **_wishes(options)},
-        }
-
-    def _has_own_runtime(self, job: Job) -> bool:
-        """Whether a runtime was named: that one reads a variable for which cards to show."""
-        options = None if job.image is None else job.image.plan.options
-        return self._config.runtime is not None or bool(options and options.runtime)
-
-    def _bounds(self, job: Job) -> dict[str, Any]:
-        config, wanted = self._config, job.resources
-        memory = _least(wanted.memory_bytes, _size_of(config.memory))
-        cpus = _least(wanted.cpus, config.cpus)
-        found: dict[str, Any] = {}
-        if memory is not None:
-            found |= {"Memory": int(memory), "MemorySwap": int(memory)}
-        if cpus is not None:
-            found["NanoCpus"] = int(cpus * 1e9)
-        if wanted.gpus and config.gpus and not self._has_own_runtime(job):
-            devices = {"Driver": "nvidia", "DeviceIDs": config.gpus, "Capabilities": [["gpu"]]}
-            found["DeviceRequests"] = [devices]
-        return found
-
-
-def inner_names(gpus: Sequence[str]) -> dict[str, str]:
-    """Declared cards, each with the name that it has in a container which sees these alone.
-
-    Cards are numbered anew there, in their order; one that has a UUID keeps it.
-    """
-    numbers = sorted((name for name in gpus if name.isdigit()), key=int)
-    return {name: str(numbers.index(name)) if name in numbers else name for name in gpus}
-
-
-def bytecode_folder(image_id: str) -> str:
-    """Where on the volume the bytecode of an image's Python is kept."""
-    return f"{ROOT}/bytecode/{image_id.rpartition(':')[2][:32]}"
-
-
-def host_config(config: DockerTargetConfig) -> dict[str, Any]:
-    """What the containers of a target have in common."""
-    found: dict[str, Any] = {
-        "Init": True,
-        "Mounts": [volume_mount(config), *map(_mount, config.mounts or ())],
-        "ShmSize": _USUAL_SHM_BYTES if config.shm_size is None else parse_size(config.shm_size),
-    }
-    if config.network is not None:
-        found["NetworkMode"] = config.network
-    if config.runtime is not None:
-        found["Runtime"] = config.runtime
-    return found
-
-
-def volume_mount(config: DockerTargetConfig) -> dict[str, Any]:
-    """The target's volume, in which everything of its runs lies."""
-    labels = {"Labels": {VOLUME_LABEL: config.volume}}
-    return {"Type": "volume", "Source": config.volume, "Target": ROOT, "VolumeOptions": labels}
-
-
-def _mount(text: str) -> dict[str, Any]:
-    source, target, *mode = text.split(":")
-    return {
-        "Type": "bind" if PurePosixPath(source).is_absolute() else "volume",
-        "Source": source,
-        "Target": target,
-        "ReadOnly": mode == ["ro"],
-    }
-
-
-def _wishes(options: ContainerOptions | None) -> dict[str, Any]:
-    """What an environment asks of its container."""
-    if options is None:
-        return {}
-    names = ("Name", "Soft", "Hard")
-    asked = {
-        "ShmSize": None if options.shm_size_bytes == _USUAL_SHM_BYTES else options.shm_size_bytes,
-        "NetworkMode": options.network,
-        "IpcMode": options.ipc,
-        "Runtime": options.runtime,
-        "Dns": list(options.dns),
-        "Tmpfs": dict.fromkeys(options.tmpfs, ""),
-        "ExtraHosts": [f"{name}:{address}" for name, address in options.add_hosts],
-        "Ulimits": [dict(zip(names, one, strict=True)) for one in options.ulimits],
-    }
-    return {key: value for key, value in asked.items() if value}
-
-
-def _size_of(text: str | None) -> int | None:
-    return None if text is None else parse_size(text)
-
-
-def _least(*bounds: float | None) -> float | None:
-    return min((bound for bound in bounds if bound is not None), default=None)

@@ -13,7 +13,7 @@ from airflow_mltrain.runtime.job_agent.container import ENVIRONMENTS_IN_IMAGE
 from airflow_mltrain.targets.agent_entry import job_agent, python_candidates, python_command
 from airflow_mltrain.targets.base import EnvironmentRequest
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
-from airflow_mltrain.targets.docker.container import ROOT, volume_mount
+from airflow_mltrain.targets.docker.container_description import ROOT, volume_mount
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.failure import words_of
 from airflow_mltrain.targets.docker.image import Image, Images

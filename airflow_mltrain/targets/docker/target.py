@@ -25,7 +25,8 @@ from airflow_mltrain.targets.docker.check import (
     no_agent,
 )
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
-from airflow_mltrain.targets.docker.container import Containers, inner_names
+from airflow_mltrain.targets.docker.container import Containers
+from airflow_mltrain.targets.docker.container_description import inner_names
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.environment_image import EnvironmentImages
 from airflow_mltrain.targets.docker.image import Image, Images, RegistryLogin
