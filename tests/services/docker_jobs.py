@@ -50,8 +50,10 @@ def processes_in(client: DockerClient, name: str) -> list[Path]:
 class DockerPlace:
     """A volume of an engine for one test, and all that comes to use it; `remove` ends both."""
 
-    def __init__(self, engine: DockerEngine, client: DockerClient, outside: Path) -> None:
-        self.volume = f"test-{uuid4().hex[:12]}"
+    def __init__(
+        self, engine: DockerEngine, client: DockerClient, outside: Path, volume: str | None = None
+    ) -> None:
+        self.volume = volume or f"test-{uuid4().hex[:12]}"
         self._engine = engine
         self._client = client
         self._outside = outside

@@ -69,7 +69,9 @@ class DockerTarget(RemoteMachine):
                 _ = self._engine.id  # asked for with the next question anyway
             return session
 
-        keeper = keeper_of((self._engine.identity, config.volume, config.python), open_session)
+        # By name too, for what keeps a session from opening names the target.
+        place = (name, self._engine.identity, config.volume, config.python)
+        keeper = keeper_of(place, open_session)
         settings = MachineSettings(
             python=config.python,
             max_concurrent_runs=config.max_concurrent_runs,

@@ -11,6 +11,7 @@ from docker import DockerClient
 
 from airflow_mltrain.targets.registry import connect
 from tests.contracts.compute_target import ComputeTargetContract
+from tests.contracts.target_environment import EnvironmentContract
 from tests.contracts.target_gpu import GpuContract
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_jobs import DockerBench, DockerPlace
@@ -21,8 +22,16 @@ if TYPE_CHECKING:
     from airflow_mltrain.targets.base import ComputeTarget
 
 
+_OF_ALL = (EnvironmentContract.__name__, GpuContract.__name__)
+
+
 class DockerFixtures:
-    """What the tests of one target need: a bench, and a volume that nobody else has."""
+    """What the tests of one target need: a bench, and a volume.
+
+    Where the contract speaks of all that lies on a target, the test has one of its own.
+    """
+
+    volume = "contract"
 
     @pytest.fixture
     def bench(self, tmp_path: Path, client: DockerClient) -> Iterator[JobBench]:
@@ -33,11 +42,18 @@ class DockerFixtures:
 
     @pytest.fixture
     def place(
-        self, engine: DockerEngine, client: DockerClient, bench: JobBench
+        self,
+        engine: DockerEngine,
+        client: DockerClient,
+        bench: JobBench,
+        request: pytest.FixtureRequest,
     ) -> Iterator[DockerPlace]:
-        place = DockerPlace(engine, client, bench.outside)
-        yield place
-        place.remove()
+        if request.function.__qualname__.startswith(_OF_ALL):
+            place = DockerPlace(engine, client, bench.outside)
+            yield place
+            place.remove()
+        else:
+            yield DockerPlace(engine, client, bench.outside, self.volume)
 
 
 class TestDockerTarget(DockerFixtures, ComputeTargetContract):
@@ -57,6 +73,8 @@ class TestDockerTarget(DockerFixtures, ComputeTargetContract):
 
 class TestDockerTargetOverTls(TestDockerTarget):
     """The same over TCP, as a user who may do nothing in the image."""
+
+    volume = "contract-tls"
 
     @pytest.fixture
     def target(
