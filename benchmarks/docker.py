@@ -78,7 +78,8 @@ def main() -> None:
 
 
 def _submit(engine: DockerEngine, folder: Path, rounds: int) -> None:
-    project = make_project(folder / "project")
+    project = folder / "project"
+    make_project(project)
     times: dict[str, list[float]] = {"DockerOperator": [], "ours": []}
     for number in range(rounds + 1):
         for operator, measured in times.items():
