@@ -25,7 +25,7 @@ _SERVER_FAULT: Final = 500
 _REST_SECONDS: Final = 3.0
 _OVER_SSH: Final = "http+docker://ssh"
 _clients: Final[dict[str, APIClient]] = {}  # by engine, of this process
-_ids: Final[dict[str, str]] = {}  # by engine; an engine's stays
+_ids: Final[dict[str, str]] = {}  # by engine, as asked for when its session began
 _lock = threading.Lock()
 
 
@@ -76,9 +76,14 @@ class Engine:
     def id(self) -> str:
         """Tells this engine from any other, wherever it is reached from."""
         if self.identity not in _ids:
-            with self.asking() as client:
-                _ids[self.identity] = str(client.info()["ID"])
+            self.ask_id()
         return _ids[self.identity]
+
+    def ask_id(self) -> None:
+        """Ask for the id anew: after a break, another engine may answer under the same address."""
+        _ids.pop(self.identity, None)
+        with self.asking() as client:
+            _ids[self.identity] = str(client.info()["ID"])
 
     def find_container(self, name: str) -> Mapping[str, Any] | None:
         """What the engine knows of a container; None where there is none of that name."""

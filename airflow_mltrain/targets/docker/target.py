@@ -66,7 +66,7 @@ class DockerTarget(RemoteMachine):
         def open_session() -> AgentSession:
             session = agent.enter()
             with suppress(TargetUnreachableError):
-                _ = self._engine.id  # asked for with the next question anyway
+                self._engine.ask_id()  # else with the next question
             return session
 
         # By name too, for what keeps a session from opening names the target.

@@ -145,7 +145,9 @@ def test_a_container_reaches_this_machine_by_the_bridge(
         client.containers.run("mltrain-test/python:3", ["python3", "-c", connect])
 
         # then
-        server.accept()[0].close()
+        connection, origin = server.accept()
+        connection.close()
+        assert origin[0]
 
 
 def test_whoever_has_a_certificate_is_answered(
