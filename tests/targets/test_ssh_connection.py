@@ -138,7 +138,7 @@ def test_a_failed_login_leaves_no_lines_of_paramiko_in_a_task_log(
     make: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     connector = make(SshTargetConfig(proxy_command=_HANGS_UP))
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "paramiko")
 
     refusal(connector)
 
@@ -149,7 +149,7 @@ def test_a_login_leaves_no_lines_of_paramiko_in_a_task_log(
     make: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     connector = make()
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "paramiko")
 
     who_am_i(connector)
 
@@ -160,7 +160,7 @@ def test_what_paramiko_says_of_a_failed_login_can_be_asked_for(
     make: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     connector = make(SshTargetConfig(proxy_command=_HANGS_UP))
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "paramiko")
 
     refusal(connector)
 
@@ -170,7 +170,7 @@ def test_what_paramiko_says_of_a_failed_login_can_be_asked_for(
 def test_what_others_do_with_paramiko_is_logged_as_it_was(
     login_host: SshHost, make: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "paramiko")
 
     with connected(make()), paramiko.Transport((login_host.address, login_host.port)) as other:
         other.start_client(timeout=10)
