@@ -98,6 +98,7 @@ def _submit(engine: DockerEngine, folder: Path, rounds: int) -> None:
 def _measure_submit(operator: str, project: Path) -> float:
     from airflow.providers.docker.operators.docker import DockerOperator  # noqa: PLC0415
 
+    from airflow_mltrain import ScriptRunConfig  # noqa: PLC0415
     from airflow_mltrain.operators.submit_training_run import (  # noqa: PLC0415
         SubmitTrainingRunOperator,
     )
@@ -107,11 +108,7 @@ def _measure_submit(operator: str, project: Path) -> float:
         task = SubmitTrainingRunOperator(
             task_id="train",
             experiment="benchmark",
-            config={
-                "source_directory": str(project),
-                "script": "train.py",
-                "run_config": {"target": _TARGET},
-            },
+            config=ScriptRunConfig(project, "train.py", compute_target=_TARGET),
             wait_for_completion=True,
             deferrable=False,
         )

@@ -92,6 +92,7 @@ def _make_project(project: Path, host: SshHost) -> Path:
 def _measure_submit(operator: str, project: Path) -> float:
     from airflow.providers.ssh.operators.ssh import SSHOperator  # noqa: PLC0415
 
+    from airflow_mltrain import ScriptRunConfig  # noqa: PLC0415
     from airflow_mltrain.operators.submit_training_run import (  # noqa: PLC0415
         SubmitTrainingRunOperator,
     )
@@ -101,11 +102,7 @@ def _measure_submit(operator: str, project: Path) -> float:
         task = SubmitTrainingRunOperator(
             task_id="train",
             experiment="benchmark",
-            config={
-                "source_directory": str(project),
-                "script": "train.py",
-                "run_config": {"target": _TARGET},
-            },
+            config=ScriptRunConfig(project, "train.py", compute_target=_TARGET),
             wait_for_completion=True,
             deferrable=False,
         )

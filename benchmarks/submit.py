@@ -68,6 +68,7 @@ def _make_project(project: Path) -> Path:
 def _measure(operator: str, project: Path) -> float:
     from airflow.providers.standard.operators.bash import BashOperator  # noqa: PLC0415
 
+    from airflow_mltrain import ScriptRunConfig  # noqa: PLC0415
     from airflow_mltrain.operators.submit_training_run import (  # noqa: PLC0415
         SubmitTrainingRunOperator,
     )
@@ -81,7 +82,7 @@ def _measure(operator: str, project: Path) -> float:
         task = SubmitTrainingRunOperator(
             task_id="train",
             experiment="benchmark",
-            config={"source_directory": str(project), "script": "train.py"},
+            config=ScriptRunConfig(project, "train.py"),
             wait_for_completion=True,
             deferrable=False,
         )

@@ -24,6 +24,7 @@ from airflow_mltrain.errors import (
     TargetUnreachableError,
     UnreachableTimeoutError,
 )
+from airflow_mltrain.frozen_heap import frozen_heap
 from airflow_mltrain.links import TrainingRunLink
 from airflow_mltrain.silence import check_unreachable_timeout
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
@@ -86,6 +87,10 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Submit or adopt the run; wait for it if asked to."""
+        with frozen_heap():
+            return self._execute(context)
+
+    def _execute(self, context: Context) -> str:
         from airflow_mltrain import following, submission  # noqa: PLC0415
         from airflow_mltrain.config.script_run import ScriptRunConfig  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
