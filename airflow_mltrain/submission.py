@@ -30,6 +30,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.git import start_git_annotation
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
+from airflow_mltrain.spark_request import check_spark, request_spark
 from airflow_mltrain.targets.base import (
     ComputeTarget,
     EnvironmentRequest,
@@ -107,7 +108,7 @@ def start(
     require_place(target, record)
     config = ScriptRunConfig.model_validate(record.config)
     plan = _plan(config, target, target.interpreter)
-    job = _job(workspace, record, config, plan, asking)
+    job = _job(workspace, target, record, config, plan, asking)
     limit_seconds = config.run_config.prepare_timeout_seconds
     preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
     try:
@@ -199,11 +200,7 @@ def _record(
             "engine does",
             target.name,
         )
-    if config.run_config.framework != "Python":
-        raise ConfigurationError(
-            f"run_config.framework = {config.run_config.framework!r}: compute target "
-            f"{config.run_config.target!r} runs 'Python'"
-        )
+    check_spark(config, target)
     source = Path(config.source_directory).absolute()
     annotation = start_git_annotation(source)
     snapshot = take_snapshot(
@@ -261,7 +258,10 @@ def _plan(config: ScriptRunConfig, target: ComputeTarget, interpreter: str) -> E
     if isinstance(environment, str):
         raise TypeError(f"environment {environment!r} was not looked up")
     return plan_environment(
-        environment, default_interpreter=interpreter, runs_images=target.runs_images
+        environment,
+        default_interpreter=interpreter,
+        runs_images=target.runs_images,
+        runs_spark=target.runs_spark,
     )
 
 
@@ -273,8 +273,9 @@ def _credentials(environments: Iterable[Environment | str | None]) -> dict[str, 
     return found
 
 
-def _job(
+def _job(  # noqa: PLR0913 - all that a job is made of
     workspace: Workspace,
+    target: ComputeTarget,
     record: RunRecord,
     config: ScriptRunConfig,
     plan: EnvironmentPlan,
@@ -298,6 +299,7 @@ def _job(
             config.run_config.resources.gpus,
         ),
         labels=_labels(record),
+        spark=request_spark(config, os.environ) if target.runs_spark else None,
     )
 
 

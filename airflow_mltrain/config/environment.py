@@ -16,7 +16,8 @@ from airflow_mltrain.config.local_path import read_path
 from airflow_mltrain.config.model import ConfigModel, only_names_fields, validate_again
 from airflow_mltrain.config.python_section import PythonSection
 from airflow_mltrain.config.saved_file import read_saved, save
-from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, NumberAsText
+from airflow_mltrain.config.spark import SparkSection
+from airflow_mltrain.config.text import EnvironmentVariables, NumberAsText
 from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
 _FILE_NAME = "environment.json"
 
 EnvironmentName: TypeAlias = Annotated[str, AfterValidator(check_environment_name)]
-
-
-class SparkSection(ConfigModel):
-    """What a Spark session needs: packages by Maven coordinates, their repositories, settings."""
-
-    packages: list[NonEmptyText] = Field(default_factory=list)
-    repositories: list[NonEmptyText] = Field(default_factory=list)
-    configuration: dict[NonEmptyText, NumberAsText] = Field(default_factory=dict)
 
 
 class Environment(ConfigModel):

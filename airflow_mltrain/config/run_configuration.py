@@ -11,6 +11,7 @@ from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.resources import ResourcesSection
+from airflow_mltrain.config.spark import SparkConfiguration
 from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, is_template
 
 _FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
@@ -71,5 +72,6 @@ class RunConfiguration(ConfigModel):
     environment: EnvironmentChoice | None = None
     environment_variables: EnvironmentVariables = Field(default_factory=dict, repr=False)
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
+    spark: SparkConfiguration = Field(default_factory=SparkConfiguration)
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
     prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS

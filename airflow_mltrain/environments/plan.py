@@ -64,28 +64,36 @@ class EnvironmentPlan:
 
 
 def plan_environment(
-    environment: Environment | None, *, default_interpreter: str, runs_images: bool = False
+    environment: Environment | None,
+    *,
+    default_interpreter: str,
+    runs_images: bool = False,
+    runs_spark: bool = False,
 ) -> EnvironmentPlan:
     """Decide what the environment means for a job; without one it is the default interpreter.
 
     A user-managed environment is its interpreter as it is; every other one is built, isolated,
     with its packages and nothing else. On a target that runs images the interpreter is the
-    image's, and one that asks for no packages and no Python is the image as it is. Raises
+    image's, and one that asks for no packages and no Python is the image as it is; on one that
+    runs Spark, such an environment is the Python that the cluster's machines have. Raises
     ConfigurationError where the environment contradicts itself, or something in it would be left
     out without a word.
     """
     if environment is None:
         return EnvironmentPlan(default_interpreter)
     environment = look_again(environment)
-    _check_possible(environment, runs_images=runs_images)
+    _check_possible(environment, runs_images=runs_images, runs_spark=runs_spark)
     variables = dict(environment.environment_variables)
     image = _plan_image(environment)
     if environment.python.user_managed_dependencies:
         interpreter = environment.python.interpreter_path
         return EnvironmentPlan(interpreter, variables, image=image)
     recipe = write_recipe(environment)
-    if runs_images and not any(recipe[key] for key in ("python", "packages", "conda")):
-        return EnvironmentPlan(_IMAGE_INTERPRETER, variables, image=image)
+    if not any(recipe[key] for key in ("python", "packages", "conda")):
+        if runs_images:
+            return EnvironmentPlan(_IMAGE_INTERPRETER, variables, image=image)
+        if runs_spark:
+            return EnvironmentPlan(default_interpreter, variables)
     return EnvironmentPlan(_BUILT_INTERPRETER, variables, recipe, image)
 
 
@@ -161,7 +169,7 @@ def _check_rendered(name: str, key: str, text: str | None) -> None:
         )
 
 
-def _check_possible(environment: Environment, *, runs_images: bool) -> None:
+def _check_possible(environment: Environment, *, runs_images: bool, runs_spark: bool) -> None:
     python, name = environment.python, environment.name
     plain = Environment(name)
     if not runs_images and (images := _list_given(environment, plain, "docker")):
@@ -170,7 +178,8 @@ def _check_possible(environment: Environment, *, runs_images: bool) -> None:
             "no images; leave it out and list what the script needs in python.packages, or "
             "choose a Docker compute target"
         )
-    if settings := _list_given(environment, plain, "spark"):
+    settings = [] if runs_spark else _list_given(environment, plain, "spark")
+    if settings:
         raise ConfigurationError(
             f"environment {name!r}: {', '.join(settings)} was given, and this compute target sets "
             "up no Spark; leave it out, and list what the script needs in python.packages"

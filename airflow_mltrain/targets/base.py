@@ -29,6 +29,10 @@ class Job:
     resources: Resources = field(default_factory=lambda: Resources())  # noqa: PLW0108 - it is below
     labels: Mapping[str, str] = field(default_factory=dict)  # whose job it is, for people
     first_log: bytes = b""  # what its log begins with
+    spark: SparkRequest | None = None  # its words are a script and are for Spark; None: a program
+    spark_driver: Mapping[str, Any] | None = field(
+        default=None, repr=False
+    )  # as an agent takes it
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,21 @@ class Resources:
     cpus: float | None = None
     memory_bytes: int | None = None
     gpus: int = 0
+
+
+@dataclass(frozen=True)
+class SparkRequest:
+    """What a script asks of Spark; for targets that have one."""
+
+    packages: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    jars: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets in it
+    driver_memory: str | None = None
+    executor_memory: str | None = None
+    executor_cores: int | None = None
+    executor_instances: int | None = None
+    expects_session: bool = False  # say so where the script makes none
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,10 @@ class ComputeTarget(Protocol):
     @property
     def runs_images(self) -> bool:
         """Whether scripts run in images; if not, an environment cannot ask for one."""
+
+    @property
+    def runs_spark(self) -> bool:
+        """Whether scripts are drivers of Spark applications."""
 
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
         """Have ready what a job needs before it can start, such as its image.

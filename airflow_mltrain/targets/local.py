@@ -73,6 +73,10 @@ class LocalTarget:
     def runs_images(self) -> bool:
         return False
 
+    @property
+    def runs_spark(self) -> bool:
+        return False
+
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:  # noqa: ARG002
         return {}  # a machine prepares within the job
 

@@ -42,6 +42,7 @@ def spec_of(
         "max_concurrent_runs": max_concurrent_runs,
         "gpus": _cards(job, gpus),
         "environment": environment,
+        "spark": None if job.spark_driver is None else dict(job.spark_driver),
     }
 
 

@@ -24,16 +24,23 @@ from airflow_mltrain.targets.docker.config import (
     read_docker_extra,
 )
 from airflow_mltrain.targets.local import LocalTarget
+from airflow_mltrain.targets.spark.config import (
+    SparkFormConfig,
+    SparkTargetConfig,
+    read_spark_extra,
+)
 
 LOCAL: Final = "local"
 SSH: Final = "ssh"
 DOCKER: Final = "docker"
+SPARK: Final = "spark"
 CONNECTION_TYPE: Final = "mltrain_compute"
-_USABLE_TYPES: Final = f"{SSH!r}, {DOCKER!r} or {CONNECTION_TYPE!r}"
+_USABLE_TYPES: Final = f"{SSH!r}, {DOCKER!r}, {SPARK!r} or {CONNECTION_TYPE!r}"
 _FORMS: Final[Mapping[str, type[ConfigModel]]] = {
     LOCAL: LocalTargetConfig,
     SSH: SshFormConfig,
     DOCKER: DockerFormConfig,
+    SPARK: SparkFormConfig,
 }
 
 
@@ -66,6 +73,8 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
         return _connect_ssh(name, name, read_ssh_extra(name, extra), settings)
     if connection.conn_type == DOCKER:
         return _connect_docker(name, read_docker_extra(name, extra), connection, settings)
+    if connection.conn_type == SPARK:
+        return _connect_spark(name, name, read_spark_extra(name, extra), settings)
     if connection.conn_type != CONNECTION_TYPE:
         raise TargetNotFoundError(
             f"Airflow connection {name!r} is of type {connection.conn_type!r}, which cannot run "
@@ -81,13 +90,15 @@ def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> Co
     if kind not in list(_FORMS):  # it may be of a type that no mapping takes
         raise ConfigurationError(
             f"connection {name!r}: kind: {describe(kind)} was given; it should be {LOCAL!r}, "
-            f"{SSH!r} or {DOCKER!r}"
+            f"{SSH!r}, {DOCKER!r} or {SPARK!r}"
         )
     _require_fields_of(kind, name, filled)
     if kind == SSH:
         return _connect_ssh_form(name, filled, settings)
     if kind == DOCKER:
         return _connect_docker_form(name, filled, settings)
+    if kind == SPARK:
+        return _connect_spark_form(name, filled, settings)
     return _connect_local(name, filled, settings)
 
 
@@ -119,7 +130,12 @@ def find_connections(name: str) -> dict[str, str]:
         found[conn_id] = connection.as_json()
         extra = connection.extra_dejson
         config = read_ssh_extra(conn_id, extra) if connection.conn_type == SSH else None
-        leads_to = (extra.get("connection"), extra.get("jump_host"), config and config.jump_host)
+        spark = read_spark_extra(conn_id, extra) if connection.conn_type == SPARK else None
+        leads_to = (
+            *(extra.get(key) for key in ("connection", "jump_host", "edge_node")),
+            config and config.jump_host,
+            spark and spark.edge_node,
+        )
         wanted += [other for other in leads_to if other]
     return found
 
@@ -152,7 +168,14 @@ def _connect_docker_form(name: str, extra: Mapping[str, Any], settings: Settings
     return _connect_docker(name, config, below, settings)
 
 
-def _find_below(name: str, conn_id: str, conn_type: str) -> Any:
+def _connect_spark_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    form = _validated(name, SparkFormConfig, extra)
+    below = _find_below(name, form.connection, SPARK)
+    config = overlay(form, read_spark_extra(form.connection, below.extra_dejson))
+    return _connect_spark(name, form.connection, config, settings)
+
+
+def _find_below(name: str, conn_id: str, conn_type: str, key: str = "connection") -> Any:
     """The connection that a form leads to."""
     from airflow.sdk import BaseHook  # noqa: PLC0415
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
@@ -161,11 +184,11 @@ def _find_below(name: str, conn_id: str, conn_type: str) -> Any:
         below = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
         raise ConfigurationError(
-            f"connection {name!r}: connection: there is no Airflow connection {conn_id!r}"
+            f"connection {name!r}: {key}: there is no Airflow connection {conn_id!r}"
         ) from None
     if below.conn_type != conn_type:
         raise ConfigurationError(
-            f"connection {name!r}: connection: {conn_id!r} is of type {below.conn_type!r}; name "
+            f"connection {name!r}: {key}: {conn_id!r} is of type {below.conn_type!r}; name "
             f"one of type {conn_type!r}"
         )
     return below
@@ -194,6 +217,29 @@ def _connect_ssh(
     hosts = HostConnector(connection, config)
     limit = settings.environments_max_bytes
     return SshTarget(name, config, hosts, environments_max_bytes=limit)
+
+
+def _connect_spark(
+    name: str, connection: str, config: SparkTargetConfig, settings: Settings
+) -> ComputeTarget:
+    from airflow_mltrain.targets.spark.command import check_connection  # noqa: PLC0415 - dear
+    from airflow_mltrain.targets.spark.target import SparkTarget  # noqa: PLC0415 - as is its base
+
+    master = check_connection(name, connection)
+    machine: ComputeTarget
+    if config.edge_node is not None:
+        node = _find_below(name, config.edge_node, SSH, key="edge_node")
+        there = read_ssh_extra(config.edge_node, node.extra_dejson)
+        machine = _connect_ssh(name, config.edge_node, there, settings)
+    else:
+        root = Path(config.root) if config.root else settings.local_root.with_name(f"spark-{name}")
+        machine = LocalTarget(
+            name,
+            root,
+            max_concurrent_runs=config.max_concurrent_runs,
+            environments_max_bytes=settings.environments_max_bytes,
+        )
+    return SparkTarget(machine, connection, master, config)
 
 
 _Config = TypeVar("_Config", bound=ConfigModel)

@@ -78,6 +78,10 @@ class RemoteMachine:
     def runs_images(self) -> bool:
         return False
 
+    @property
+    def runs_spark(self) -> bool:
+        return False
+
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:  # noqa: ARG002
         return {}  # a machine prepares within the job
 

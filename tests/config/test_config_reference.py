@@ -13,11 +13,12 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSection
-from airflow_mltrain.config.environment import Environment, SparkSection
+from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.python_section import IndexSection, PythonSection
 from airflow_mltrain.config.resources import ResourcesSection
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.script_run import ScriptRunConfig
+from airflow_mltrain.config.spark import SparkConfiguration, SparkSection
 from airflow_mltrain.errors import ConfigurationError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "script-run-config.md").read_text()
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "docker": DockerSection,
     "build_context": DockerBuildContext,
     "spark": SparkSection,
+    "SparkConfiguration": SparkConfiguration,
 }
 
 

@@ -41,6 +41,10 @@ class FlakyTarget:
     def runs_images(self) -> bool:
         return self._target.runs_images
 
+    @property
+    def runs_spark(self) -> bool:
+        return self._target.runs_spark
+
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
         return self._target.prepare(job, preparation)
 

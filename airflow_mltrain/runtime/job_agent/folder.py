@@ -46,6 +46,7 @@ class JobFolder:
         self.environment = os.path.join(self.path, "environment.json")
         self.credentials = os.path.join(self.path, "credentials")
         self.preparation_fault = os.path.join(self.path, "preparation-fault")
+        self._script_fault = os.path.join(self.path, "script-fault")
         self._reserve = os.path.join(self.path, "state.reserve")
         self._life = os.path.join(self.path, "life")
 
@@ -80,6 +81,14 @@ class JobFolder:
     def read_preparation_fault(self) -> Optional[str]:
         """Why the environment could not be built, in the builder's words, if it left any."""
         return read_from(self.preparation_fault, 0, _FAULT_BYTES).decode(errors="replace") or None
+
+    def write_script_fault(self, reason: str) -> None:
+        """Leave why the script's end is no fault of its own."""
+        write_new(self._script_fault, reason.encode(errors="replace"))
+
+    def read_script_fault(self) -> Optional[str]:
+        """What `write_script_fault` left."""
+        return read_from(self._script_fault, 0, _FAULT_BYTES).decode(errors="replace") or None
 
     def claim(self, state: Dict[str, Any]) -> bool:
         """Become the job's only supervisor, for good; False if it has or had one."""

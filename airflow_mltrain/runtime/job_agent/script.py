@@ -14,6 +14,10 @@ _BOOT_BUILDER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.environment.builder import main; main(sys.argv[2:])"
 )
+_BOOT_SPARK = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from job_agent.spark.launcher import main; main(sys.argv[2:])"
+)
 _FOREIGN_PACKAGES = ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells report them
 
@@ -37,13 +41,15 @@ def spawn(
     `environment` is the folder of a virtual environment, whose programs come first.
     """
     variables = _variables(folder, spec, environment, user)
+    if spec.get("spark") is not None:
+        argv = [*_own_program(_BOOT_SPARK), folder.root, folder.run_id, environment or ""]
+        return _spawn(folder, argv, folder.code, variables, user=user)
     return _spawn(folder, _program(spec["argv"], variables), folder.code, variables, user=user)
 
 
 def spawn_builder(folder: JobFolder, credentials: bytes) -> int:
     """Begin to build the job's environment, as `spawn` begins its script."""
-    runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT_BUILDER, runtime, folder.root]
+    argv = [*_own_program(_BOOT_BUILDER), folder.root]
     handed_over = hand_on(credentials)
     try:
         return _spawn(
@@ -51,6 +57,12 @@ def spawn_builder(folder: JobFolder, credentials: bytes) -> int:
         )
     finally:
         os.close(handed_over)
+
+
+def _own_program(boot: str) -> List[str]:
+    """What begins a program of the job agent's, whatever the job's environment is."""
+    runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return [sys.executable, "-I", "-S", "-X", "utf8", "-c", boot, runtime]
 
 
 def _spawn(

@@ -247,7 +247,10 @@ class Supervisor:
                 process.signal_name(number), self._suspicion(number)
             )
         code = os.WEXITSTATUS(wait_status)
-        return ("Completed", None) if code == 0 else ("Failed", "exit code {}".format(code))
+        if code == 0:
+            return "Completed", None
+        why = self._folder.read_script_fault()
+        return "Failed", "exit code {}{}".format(code, ": " + why if why else "")
 
     def _suspicion(self, number: int) -> str:
         if number != signal.SIGKILL:

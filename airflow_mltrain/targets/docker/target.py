@@ -103,6 +103,10 @@ class DockerTarget(RemoteMachine):
     def runs_images(self) -> bool:
         return True
 
+    @property
+    def runs_spark(self) -> bool:
+        return False
+
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
         """As `ComputeTarget` says; the job's container begins here, and waits for the job."""
         base = self._images.provide(job.image, preparation)

@@ -1,0 +1,1 @@
+"""How a job becomes a Spark application: its driver is begun by spark-submit, and watched."""

@@ -1,0 +1,48 @@
+"""The environment of a job as one file, which Spark unpacks beside each of its executors."""
+
+import contextlib
+import os
+import tarfile
+import time
+from typing import Callable, Optional
+
+from .. import file_lock
+
+NAME = "environment"  # the folder that it becomes in an executor's working directory
+_FILE = "spark-environment.tar.gz"
+_LEVEL = 1  # it travels within the cluster
+_LOOK_SECONDS = 0.1
+
+
+def pack(tree: str, say: Callable[[str], None]) -> str:
+    """The path of the archive of an environment that the caller has a lease on; made once.
+
+    It lies in the environment's own folder, and is removed with it.
+    """
+    path = os.path.join(tree, _FILE)
+    while not os.path.exists(path):
+        with file_lock.exclusive(path + ".lock") as is_held:
+            if is_held and not os.path.exists(path):
+                started = time.monotonic()
+                _write(tree, path)
+                size, seconds = os.stat(path).st_size, time.monotonic() - started
+                words = "the environment was packed for executors in {:.1f} s, {:.0f} MB"
+                say(words.format(seconds, size / 1e6))
+        if not is_held:
+            time.sleep(_LOOK_SECONDS)  # another job of the same environment packs it
+    return path
+
+
+def _write(tree: str, path: str) -> None:
+    draft = path + ".draft"
+    try:
+        with tarfile.open(draft, "w:gz", compresslevel=_LEVEL) as archive:
+            archive.add(tree, arcname=".", filter=_selected)
+        os.replace(draft, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+
+
+def _selected(entry: tarfile.TarInfo) -> Optional[tarfile.TarInfo]:
+    return None if os.path.basename(entry.name).startswith(_FILE) else entry

@@ -1,0 +1,96 @@
+"""What a standalone master tells of its cluster."""
+
+import re
+import socket
+from typing import Any, Dict, List, Optional, Protocol, Tuple
+
+from .application import ask_master
+
+_UNITS = {"b": 2.0**-20, "k": 2.0**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20, "p": 2.0**30}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_PAGES_PORT, _REST_PORT = 8080, 6066
+_CONNECT_SECONDS = 3.0
+
+
+class Demand(Protocol):
+    """What an executor asks of a worker."""
+
+    memory_mebibytes: Optional[float]
+    cores: Optional[int]
+
+
+class Cluster:
+    """The cluster of a master, `spark://host:port` or several of them after commas."""
+
+    def __init__(self, master: str, pages: Optional[str]) -> None:
+        self._masters = _addresses(master)
+        self._pages = pages
+
+    def describe(self) -> str:
+        """The workers in a few words."""
+        workers = self._workers()
+        if workers is None:
+            return "its master's pages were not reached to see why"
+        if not workers:
+            return "the cluster has no live worker"
+        return "the cluster's workers have " + ", ".join(
+            "{} of {} cores and {} of {} MiB free".format(
+                one["cores"] - one["coresused"],
+                one["cores"],
+                one["memory"] - one["memoryused"],
+                one["memory"],
+            )
+            for one in workers
+        )
+
+    def is_too_small(self, demand: Demand) -> bool:
+        """Whether no worker could ever take such an executor, as far as it is known."""
+        workers = self._workers()
+        memory, cores = demand.memory_mebibytes or 0, demand.cores or 1
+        fits = [one for one in workers or () if memory <= one["memory"] and cores <= one["cores"]]
+        return bool(workers) and not fits
+
+    def find_deaf_master(self) -> Optional[str]:
+        """The first of its masters that takes no connections, and why; None where all do."""
+        for host, port in self._masters:
+            try:
+                socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+            except OSError as error:
+                return "{}:{}: {}".format(host, port, error)
+        return None
+
+    def find_version(self) -> Optional[str]:
+        """The version of Spark that its master runs, where it has a REST gateway."""
+        for host, _ in self._masters:
+            path = "/v1/submissions/status/none"
+            told = ask_master("{}:{}".format(host, _REST_PORT), path)
+            if told and told.get("serverSparkVersion"):
+                return str(told["serverSparkVersion"])
+        return None
+
+    def _workers(self) -> Optional[List[Dict[str, Any]]]:
+        addresses = ["{}:{}".format(host, _PAGES_PORT) for host, _ in self._masters]
+        if self._pages:
+            addresses = [re.sub(r"^https?://|/+$", "", self._pages)]
+        for address in addresses:
+            told = ask_master(address, "/json/")
+            if told and told.get("status") == "ALIVE":
+                return [one for one in told["workers"] if one["state"] == "ALIVE"]
+        return None
+
+
+def in_mebibytes(size: str) -> Optional[float]:
+    """A size as Spark writes it, in MiB, which is what it means without a unit."""
+    match = _SIZE.fullmatch(size.strip())
+    return float(match.group(1)) * _UNITS[match.group(2).lower() or "m"] if match else None
+
+
+def _addresses(master: str) -> List[Tuple[str, int]]:
+    if not master.startswith("spark://"):
+        return []
+    found = []
+    for one in master[len("spark://") :].split(","):
+        host, _, port = one.rpartition(":")
+        if host and port.isdigit():
+            found.append((host, int(port)))
+    return found

@@ -1,0 +1,161 @@
+"""The process that stands for a Spark job: it begins spark-submit, and ends as that does."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Any, Dict, List, Optional
+
+from ..folder import JobFolder, read_from, size_of
+from .cluster import Cluster
+from .command import Launch, LaunchError, Scratch, find_java, make_launch
+from .diagnosis import diagnose, last_words
+from .watch import Watch
+
+_LOG = "spark.log"
+_SPARK_LOG_BYTES, _LOG_BYTES = 512 * 1024, 64 * 1024
+_CORE = re.compile(r"spark-core_[\d.]+-(.+)\.jar")
+
+
+class Launcher:
+    """Runs the driver of one job, to its end."""
+
+    def __init__(self, folder: JobFolder, tree: Optional[str]) -> None:
+        self._folder = folder
+        self._spec = folder.read_spec()
+        self._tree = tree
+        self._told: Dict[str, Any] = self._spec["spark"]
+        self._spark_log = os.path.join(folder.watched_logs, _LOG)
+        self._driver: Optional["subprocess.Popen[bytes]"] = None
+        self._given_up: Optional[str] = None
+        self._is_stopped = False
+
+    def run(self) -> int:
+        """How the driver ended: its exit code, or minus the number of the signal that ended it."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_stop)  # the driver is told too: wait for it
+        scratch = Scratch(self._folder)
+        try:
+            launch = make_launch(self._folder, self._spec, self._tree, scratch, say)
+            find_java(launch.variables)
+            return self._drive(launch)
+        except LaunchError as error:
+            self._note_fault(str(error))
+            return error.exit_code
+        except OSError as error:
+            self._note_fault("the driver could not be begun: {}".format(error))
+            return 1
+        finally:
+            scratch.remove()
+
+    def _drive(self, launch: Launch) -> int:
+        os.makedirs(self._folder.watched_logs, exist_ok=True)
+        with open(self._spark_log, "ab") as log:
+            self._driver = subprocess.Popen(
+                launch.argv,
+                cwd=self._folder.code,
+                env=launch.variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        watch = Watch(
+            self._driver.pid,
+            self._told,
+            launch.properties,
+            self._folder.metrics,
+            say,
+            self._give_up,
+        )
+        watch.start()
+        code = self._driver.wait()
+        if self._given_up is not None:
+            self._note_fault(self._given_up)
+            return code or 1
+        if code != 0 and not self._is_stopped:
+            self._explain(launch, code)
+        elif code == 0 and self._told["expects_session"] and not watch.is_application_seen:
+            self._mention_no_session()
+        return code
+
+    def _note_stop(self, _number: int, _frame: object) -> None:
+        self._is_stopped = True
+
+    def _give_up(self, reason: str) -> None:
+        if self._given_up is None and self._driver is not None:
+            self._given_up = reason
+            say(reason)
+            self._driver.terminate()
+
+    def _explain(self, launch: Launch, code: int) -> None:
+        spark_log = _end_of(self._spark_log, _SPARK_LOG_BYTES)
+        log = _end_of(self._folder.log, _LOG_BYTES)
+        cluster = Cluster(self._told["master"], self._told["master_pages"])
+        reason = diagnose(spark_log, log, cluster, _own_version(launch.argv[0], launch.variables))
+        has_begun = not os.path.exists(launch.words)
+        if reason is None and not has_begun:
+            reason = "spark-submit ended before the script began; its words are in the log"
+        if reason is None and code == 128 + signal.SIGKILL:
+            reason = "the driver's Python was killed by SIGKILL: was it out of memory?"
+        if reason is None:
+            return  # the script's own fault, and its own words
+        for line in last_words(spark_log):
+            say(line)
+        self._note_fault(reason)
+
+    def _mention_no_session(self) -> None:
+        if "Running Spark version" not in _end_of(self._spark_log, _SPARK_LOG_BYTES):
+            say(
+                "no Spark session was seen: the script ran on the driver's machine alone; it gets "
+                "one from SparkSession.builder.getOrCreate()"
+            )
+
+    def _note_fault(self, reason: str) -> None:
+        say(reason)
+        with contextlib.suppress(OSError):
+            self._folder.write_script_fault(reason)
+
+
+def say(words: str) -> None:
+    """Add a line to the job's log."""
+    with contextlib.suppress(OSError):  # the disk may be full
+        os.write(1, "[mltrain] {}\n".format(words).encode(errors="replace"))
+
+
+def _end_of(path: str, count: int) -> str:
+    return read_from(path, max(0, size_of(path) - count), count).decode(errors="replace")
+
+
+def _own_version(program: str, variables: Dict[str, str]) -> Optional[str]:
+    """The version of the Spark that a spark-submit belongs to."""
+    home = os.path.dirname(os.path.dirname(os.path.realpath(program)))
+    places = [variables.get("SPARK_HOME") or home, home]
+    libraries = os.path.join(home, "lib")
+    with contextlib.suppress(OSError):  # one that pip installed
+        places += [
+            os.path.join(libraries, name, "site-packages", "pyspark")
+            for name in os.listdir(libraries)
+        ]
+    for place in places:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(os.path.join(place, "jars")):
+                match = _CORE.fullmatch(name)
+                if match:
+                    return match.group(1)
+    return None
+
+
+def main(argv: List[str]) -> None:
+    """Run the driver of the job of `argv`: root, run id, and its environment's folder, or "".
+
+    Prints to the job's log, and ends as the driver ended.
+    """
+    root, run_id, tree = argv
+    code = Launcher(JobFolder(root, run_id), tree or None).run()
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.stdout.flush()
+    os._exit(code if code >= 0 else 128 - code)

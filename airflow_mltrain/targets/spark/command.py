@@ -1,0 +1,108 @@
+"""The command line of spark-submit, as Airflow's Spark provider makes it of a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol, cast
+
+from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.runtime.job_agent.spark.command import KEYTAB
+from airflow_mltrain.targets.base import SparkRequest
+
+_DEFAULT_CORES = 1  # of an executor whose cores nobody said, where their number is
+
+
+@dataclass(frozen=True)
+class SubmitCommand:
+    """The words of spark-submit before its application, and what does not belong into words."""
+
+    words: tuple[str, ...]
+    master: str
+    keytab: str | None  # its content in Base64; the words have a mark where its path belongs
+
+
+class _Commander(Protocol):
+    master: str
+    deploy_mode: str | None
+
+    def make(self) -> SubmitCommand: ...
+
+
+@cache
+def _commander() -> type[Any]:
+    """The provider's hook, which resolves a connection, as something that starts nothing."""
+    from airflow.providers.apache.spark.hooks.spark_submit import (  # noqa: PLC0415 - dear
+        SparkSubmitHook,
+    )
+
+    class Commander(SparkSubmitHook):
+        keytab: str | None = None
+
+        def make(self) -> SubmitCommand:
+            words = [*self._get_spark_binary_path(), *self._build_spark_common_args()]
+            return SubmitCommand(tuple(words), self.master, self.keytab)
+
+        @property
+        def master(self) -> str:
+            return str(self._connection["master"])
+
+        @property
+        def deploy_mode(self) -> Any:
+            return self._connection["deploy_mode"]
+
+        def _create_keytab_path_from_base64_keytab(
+            self,
+            base64_keytab: str,
+            principal: str | None,  # noqa: ARG002
+        ) -> str:
+            self.keytab = base64_keytab  # the provider would leave it in this machine's /tmp
+            return KEYTAB
+
+    return Commander
+
+
+def check_connection(name: str, conn_id: str) -> str:
+    """The master that a connection names; ConfigurationError where it cannot be used."""
+    hook = _hook(name, conn_id)
+    if hook.deploy_mode not in (None, "", "client"):
+        raise ConfigurationError(
+            f"connection {name!r}: deploy-mode is {hook.deploy_mode!r}, which is not supported: "
+            "the driver runs as a supervised job, on this machine or on the `edge_node` of the "
+            "extra 'mltrain'; leave deploy-mode out, or set it to 'client'"
+        )
+    return hook.master
+
+
+def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) -> SubmitCommand:
+    """What begins the driver of a run."""
+    cores, total = request.executor_cores, None
+    settings: dict[str, Any] = {}
+    if request.executor_instances is not None:
+        if check_connection(name, conn_id).startswith("spark://"):
+            # A standalone master counts cores, not executors.
+            cores = cores or _DEFAULT_CORES
+            total = cores * request.executor_instances
+        else:
+            settings["num_executors"] = request.executor_instances
+    hook = _hook(
+        name,
+        conn_id,
+        name=run_id,
+        packages=",".join(request.packages) or None,
+        repositories=",".join(request.repositories) or None,
+        jars=",".join(request.jars) or None,
+        driver_memory=request.driver_memory,
+        executor_memory=request.executor_memory,
+        executor_cores=cores,
+        total_executor_cores=total,
+        **settings,
+    )
+    return hook.make()
+
+
+def _hook(target: str, conn_id: str, **settings: Any) -> _Commander:
+    try:
+        return cast("_Commander", _commander()(conn_id=conn_id, **settings))
+    except (ValueError, RuntimeError) as error:
+        raise ConfigurationError(f"connection {target!r}: {error}") from error

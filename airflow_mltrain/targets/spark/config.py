@@ -1,0 +1,73 @@
+"""What a connection says of a Spark cluster and of where drivers run, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.targets.config import Count, Text, Variables, parse_json
+
+_PAGES: Final = re.compile(r"https?://[^/\s]+(/\S*)?")
+_PATIENCE_SECONDS: Final = 600
+
+
+def _check_pages(value: str) -> str:
+    if not _PAGES.fullmatch(value):
+        raise ValueError("give the address of its pages: http://host:port")
+    return value
+
+
+def _check_folder(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("give an absolute path")
+    return value
+
+
+_Pages = Annotated[Text, AfterValidator(_check_pages)]
+_Folder = Annotated[Text, AfterValidator(_check_folder)]
+
+
+class SparkTargetConfig(ConfigModel):
+    """How drivers run, and where the cluster's pages are; `null` is as if it were not there."""
+
+    edge_node: Text | None = None
+    root: _Folder | None = None
+    spark_home: _Folder | None = None
+    python: Text | None = None
+    master_pages: _Pages | None = None
+    history_pages: _Pages | None = None
+    executor_timeout_seconds: Annotated[int, Field(strict=True, ge=1)] | None = _PATIENCE_SECONDS
+    max_concurrent_runs: Count | None = None
+    environment_variables: Variables = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _check_edge_node(self) -> SparkTargetConfig:
+        own = [name for name in ("root", "max_concurrent_runs") if getattr(self, name) is not None]
+        if self.edge_node is not None and own:
+            raise ValueError(
+                f"{' and '.join(own)}: they are settings of the edge node's own connection; "
+                "leave them out here"
+            )
+        return self
+
+
+class SparkFormConfig(SparkTargetConfig):
+    """The extra of a connection of our own type that points at one of type `spark`."""
+
+    kind: Literal["spark"]
+    connection: Text
+
+
+def read_spark_extra(connection: str, extra: Mapping[str, Any]) -> SparkTargetConfig:
+    """What stands under `mltrain` in the extra of a connection of type `spark`."""
+    try:
+        found = parse_json(extra.get("mltrain"))
+        given = {key: value for key, value in dict(found or {}).items() if value is not None}
+        return SparkTargetConfig.model_validate(given)
+    except (ConfigurationError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None

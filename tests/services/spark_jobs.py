@@ -1,0 +1,30 @@
+"""Jobs on a Spark target: what is Python is a driver, begun by spark-submit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_mltrain.targets.base import ComputeTarget, Job, SparkRequest
+from tests.services.jobs import JobBench
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass
+class SparkJobBench(JobBench):
+    """A bench whose Python scripts are drivers."""
+
+    def job(
+        self,
+        target: ComputeTarget,
+        *argv: str,
+        files: Mapping[str, str] | None = None,
+        **facts: Any,
+    ) -> Job:
+        """As `JobBench` says; a script for Python asks of Spark what `spark` says, or nothing."""
+        request = facts.pop("spark", SparkRequest())
+        job = super().job(target, *argv, files=files, **facts)
+        is_script = argv[0] in ("python", "python3") and "train.py" in (files or {})
+        return replace(job, spark=request) if is_script else job
