@@ -273,7 +273,7 @@ def _credentials(environments: Iterable[Environment | str | None]) -> dict[str, 
     return found
 
 
-def _job(  # noqa: PLR0913 - all that a job is made of
+def _job(
     workspace: Workspace,
     target: ComputeTarget,
     record: RunRecord,

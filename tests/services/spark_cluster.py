@@ -105,12 +105,11 @@ class SparkCluster:
 
     def start_master(self) -> None:
         """Begin the master, also after it was killed, and wait until its pages answer."""
-        rest = ("-Dspark.master.rest.port=%d" % self.rest_port,)
         self._master = self._begin(
             "master",
             (_MASTER, "--host", _HOST, "--port", str(self.port)),
             ("--webui-port", str(self.pages_port)),
-            java=" ".join(rest),
+            java=f"-Dspark.master.rest.port={self.rest_port}",
         )
         self._await(lambda: self.state() is not None, "the master does not answer")
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mltrain.targets.registry import connect
+from tests.services.jobs import require_quiet
 from tests.services.spark_cluster import SparkCluster
+from tests.services.spark_jobs import SparkJobBench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
@@ -29,3 +32,10 @@ def target(
 ) -> ComputeTarget:
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(cluster.connection()))
     return connect("cluster", settings)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[SparkJobBench]:
+    bench = SparkJobBench(tmp_path / "bench")
+    yield bench
+    require_quiet(bench)

@@ -161,8 +161,7 @@ def _read_defaults(program: str, variables: Dict[str, str]) -> Dict[str, str]:
     found: Dict[str, str] = {}
     try:
         with open(os.path.join(folder, "spark-defaults.conf"), encoding="utf-8") as file:
-            for line in file:
-                line = line.strip()
+            for line in map(str.strip, file):
                 if line and line[0] not in "#!":
                     name, *value = re.split(r"\s*[=:\s]\s*", line, maxsplit=1)
                     found[name] = value[0] if value else ""

@@ -26,9 +26,9 @@ _SIGNS = (
     ),
     _Sign(
         r"JAVA_HOME is not set|java: (command )?not found",
-        "there is no Java where the driver runs: install the one that this version of Spark needs, "
-        "or name its folder as JAVA_HOME in `environment_variables` of the compute target's "
-        "settings",
+        "there is no Java where the driver runs: install the one that this version of Spark "
+        "needs, or name its folder as JAVA_HOME in `environment_variables` of the compute "
+        "target's settings",
     ),
     _Sign(
         r"unresolved dependency: (?P<what>[^\s:\]]+)",

@@ -6,6 +6,7 @@ words come from a file, and what it prints goes straight into the log.
 
 import json
 import os
+import signal
 import sys
 
 WORDS_VARIABLE = "MLTRAIN_SPARK_WORDS"
@@ -18,6 +19,7 @@ def main() -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     os.close(log)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which its Java ignores
     path = os.environ.pop(WORDS_VARIABLE)
     with open(path, encoding="ascii") as file:
         words = json.load(file)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from typing import Any, Dict, List, Optional
 
 from ..folder import JobFolder, read_from, size_of
@@ -16,7 +17,12 @@ from .watch import Watch
 
 _LOG = "spark.log"
 _SPARK_LOG_BYTES, _LOG_BYTES = 512 * 1024, 64 * 1024
+_GRACE_SECONDS = 10.0
 _CORE = re.compile(r"spark-core_[\d.]+-(.+)\.jar")
+
+
+class _StopError(Exception):
+    """The job is to end; its script was told."""
 
 
 class Launcher:
@@ -30,12 +36,11 @@ class Launcher:
         self._spark_log = os.path.join(folder.watched_logs, _LOG)
         self._driver: Optional["subprocess.Popen[bytes]"] = None
         self._given_up: Optional[str] = None
-        self._is_stopped = False
+        self._is_stopped, self._is_waiting = False, False
 
     def run(self) -> int:
         """How the driver ended: its exit code, or minus the number of the signal that ended it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note_stop)  # the driver is told too: wait for it
+        signal.signal(signal.SIGTERM, self._note_stop)
         scratch = Scratch(self._folder)
         try:
             launch = make_launch(self._folder, self._spec, self._tree, scratch, say)
@@ -60,6 +65,7 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=_ignore_terminate,  # noqa: PLW1509  # no threads yet
             )
         watch = Watch(
             self._driver.pid,
@@ -70,24 +76,43 @@ class Launcher:
             self._give_up,
         )
         watch.start()
-        code = self._driver.wait()
+        code = self._await_end(launch, self._driver)
         if self._given_up is not None:
             self._note_fault(self._given_up)
-            return code or 1
+            return 1
         if code != 0 and not self._is_stopped:
             self._explain(launch, code)
         elif code == 0 and self._told["expects_session"] and not watch.is_application_seen:
             self._mention_no_session()
         return code
 
+    def _await_end(self, launch: Launch, driver: "subprocess.Popen[bytes]") -> int:
+        """Wait for the driver; one that is stopped before its script began saves nothing."""
+        while True:
+            with contextlib.suppress(_StopError):
+                self._is_waiting = True
+                if not self._is_stopped or not os.path.exists(launch.words):
+                    return driver.wait()
+            self._is_waiting = False
+            if os.path.exists(launch.words):
+                driver.kill()
+                return driver.wait()
+
     def _note_stop(self, _number: int, _frame: object) -> None:
         self._is_stopped = True
+        if self._is_waiting:
+            raise _StopError
 
     def _give_up(self, reason: str) -> None:
-        if self._given_up is None and self._driver is not None:
-            self._given_up = reason
-            say(reason)
-            self._driver.terminate()
+        """Have the script stopped, by which Spark ends in good order, or both after a while."""
+        if self._given_up is not None or self._driver is None:
+            return
+        self._given_up = reason
+        for child in _children(self._driver.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
+        self._driver.kill()
 
     def _explain(self, launch: Launch, code: int) -> None:
         spark_log = _end_of(self._spark_log, _SPARK_LOG_BYTES)
@@ -116,6 +141,21 @@ class Launcher:
         say(reason)
         with contextlib.suppress(OSError):
             self._folder.write_script_fault(reason)
+
+
+def _ignore_terminate() -> None:
+    """Let the Java outlive a cancel as long as its script does, which may save its work."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _children(pid: int) -> List[int]:
+    threads = "/proc/{}/task".format(pid)
+    found: List[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(threads):
+            with open(os.path.join(threads, thread, "children")) as file:
+                found += map(int, file.read().split())
+    return found
 
 
 def say(words: str) -> None:
