@@ -199,8 +199,8 @@ def _take_in_metrics(workspace: Workspace, record: RunRecord, state: JobState) -
     position = record.metrics_position
     is_complete = state.metrics_bytes == position + len(state.metrics)
     lines = parse_metric_lines(state.metrics, is_complete=is_complete)
-    if lines.tags:
-        workspace.history.annotate(record.run_id, tags=lines.tags)
+    if lines.tags or lines.properties:
+        workspace.history.annotate(record.run_id, tags=lines.tags, properties=lines.properties)
     if lines.length:
         is_mine = workspace.history.add_metrics(
             record.run_id,

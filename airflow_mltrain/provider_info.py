@@ -26,7 +26,10 @@ def get_provider_info() -> dict[str, Any]:
             _modules("airflow_mltrain.hooks.compute_target", "airflow_mltrain.hooks.environment")
         ],
         "connection-types": [_COMPUTE_TARGET],
-        "extra-links": ["airflow_mltrain.links.TrainingRunLink"],
+        "extra-links": [
+            "airflow_mltrain.links.TrainingRunLink",
+            "airflow_mltrain.links.SparkApplicationLink",
+        ],
         "config": {
             "mltrain": {
                 "description": "Where training runs are recorded, kept and executed.",
@@ -69,16 +72,16 @@ _COMPUTE_TARGET = {
         "kind": _field(
             "Kind",
             "What the target is: `local` is the machine that submits, `ssh` a host that an SSH "
-            "connection leads to, `docker` an engine that runs containers. Fields of another "
-            "kind stay empty.",
-            enum=["local", "ssh", "docker"],
+            "connection leads to, `docker` an engine that runs containers, `spark` a cluster. "
+            "Fields of another kind stay empty.",
+            enum=["local", "ssh", "docker", "spark"],
             default="local",
         ),
         "connection": _field(
             "Connection",
             "Kind `ssh`: the id of a connection of type SSH: host, login and credentials. Kind "
-            "`docker`, if need be: one of type Docker, for the registry's login and what is left "
-            "empty here.",
+            "`spark`: one of type Spark: the master. Kind `docker`, if need be: one of type "
+            "Docker, for the registry's login and what is left empty here.",
         ),
         "max_concurrent_runs": _field(
             "Runs at once",
@@ -88,22 +91,22 @@ _COMPUTE_TARGET = {
         ),
         "gpus": _field(
             "GPUs",
-            "Every kind: how many there are, or their names as JSON, such as "
-            '["0", "GPU-8932f937"]. Each goes to one run at a time.',
+            "Kinds `local`, `ssh` and `docker`: how many there are, or their names as JSON, such "
+            'as ["0", "GPU-8932f937"]. Each goes to one run at a time.',
         ),
         "root": _field(
             "Root folder",
-            "Kinds `local` and `ssh`: everything of a run lies below it: an absolute path, or on "
-            "a host also ~/...; empty for ~/.mltrain there.",
+            "Kinds `local`, `ssh` and `spark`: everything of a run lies below it: an absolute "
+            "path, or on a host also ~/...; empty for ~/.mltrain there.",
         ),
         "python": _field(
             "Python",
-            "Kinds `ssh` and `docker`: name or path of the Python, 3.8 or newer, of the host or "
-            "the images; empty to look for one.",
+            "Kinds `ssh`, `docker` and `spark`: name or path of the Python, 3.8 or newer, of the "
+            "host, the images, or the cluster's machines; empty to look for one.",
         ),
         "environment_variables": _field(
             "Environment variables",
-            "Kinds `ssh` and `docker`: what runs begin with, as JSON, such as "
+            "Kinds `ssh`, `docker` and `spark`: what runs begin with, as JSON, such as "
             '{"SSL_CERT_FILE": "/etc/ssl/corporate.pem"}.',
             format="password",
         ),
@@ -149,6 +152,31 @@ _COMPUTE_TARGET = {
             "Kind `docker`: whether the container of a run that ended stays, to be looked at. "
             "Empty is `never`.",
             enum=["never", "on_failure", "always"],
+        ),
+        "edge_node": _field(
+            "Edge node",
+            "Kind `spark`: the id of the SSH connection of the host that drivers run on; empty "
+            "for the machine that submits.",
+        ),
+        "spark_home": _field(
+            "Spark folder",
+            "Kind `spark`: where Spark is installed on the machine that drivers run on; empty to "
+            "take spark-submit from the PATH.",
+        ),
+        "master_pages": _field(
+            "Master's pages",
+            "Kind `spark`: the address of a standalone master's pages, such as "
+            "http://master:8080; empty for port 8080 of the master.",
+        ),
+        "history_pages": _field(
+            "History server",
+            "Kind `spark`: the address of the history server's pages, such as http://history:18080.",
+        ),
+        "executor_timeout_seconds": _field(
+            "Patience for executors",
+            "Kind `spark`: how many seconds a job may wait for its first executor; empty for 600.",
+            kind="integer",
+            minimum=1,
         ),
     },
 }

@@ -16,8 +16,8 @@ class ComputeTargetHook(BaseHook):
     """Gives the compute target that a connection describes.
 
     Args:
-        compute_target_conn_id: the id of a connection of type "ML compute target", `ssh` or
-            `docker`; `local` is this machine and needs none.
+        compute_target_conn_id: the id of a connection of type "ML compute target", `ssh`,
+            `docker` or `spark`; `local` is this machine and needs none.
     """
 
     conn_name_attr = "compute_target_conn_id"

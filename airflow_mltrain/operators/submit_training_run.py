@@ -25,7 +25,7 @@ from airflow_mltrain.errors import (
     UnreachableTimeoutError,
 )
 from airflow_mltrain.frozen_heap import frozen_heap
-from airflow_mltrain.links import TrainingRunLink
+from airflow_mltrain.links import SparkApplicationLink, TrainingRunLink
 from airflow_mltrain.silence import check_unreachable_timeout
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 
@@ -59,7 +59,7 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("experiment", "config")
     template_fields_renderers = {"config": "json"}  # noqa: RUF012 - as Airflow declares it
-    operator_extra_links = (TrainingRunLink(),)
+    operator_extra_links = (TrainingRunLink(), SparkApplicationLink())
     ui_color = "#e8f2e4"
 
     def __init__(

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptFile, KeptRun
 from airflow_mltrain.plugin.series import HEIGHT, WIDTH, arrange_series, shorten
+from airflow_mltrain.runs.spark_pages import find_spark_pages
 from airflow_mltrain.runs.status import RunStatus
 
 if TYPE_CHECKING:
@@ -112,6 +113,11 @@ class RunPage:
         name = content.get("name") or (environment if isinstance(environment, str) else "")
         version = content.get("version")
         return f"{name}:{version}" if version else str(name)
+
+    @property
+    def spark_pages(self) -> str:
+        """Where the pages of the run's Spark application are; empty where there are none."""
+        return find_spark_pages(self.run)
 
     @property
     def variable_names(self) -> list[str]:

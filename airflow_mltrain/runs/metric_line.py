@@ -1,4 +1,4 @@
-"""The lines a training script writes: metrics and tags, one JSON object a line."""
+"""The lines of a run's metrics file: metrics, tags and properties, one JSON object a line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from airflow_mltrain.runs.record import MetricRecord
 
 _LONGEST_LINE_BYTES = 1024 * 1024
+_OWN_PROPERTIES = "mltrain."  # no script sets those that the product goes by
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class MetricLines:
 
     points: tuple[MetricRecord, ...]
     tags: Mapping[str, str]
+    properties: Mapping[str, str]
     length: int
 
 
@@ -33,6 +35,7 @@ def parse_metric_lines(data: bytes, *, is_complete: bool) -> MetricLines:
         length = len(data)
     points: list[MetricRecord] = []
     tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for line in data[:length].split(b"\n"):
         message = _read(line)
         if message is None:
@@ -41,7 +44,9 @@ def parse_metric_lines(data: bytes, *, is_complete: bool) -> MetricLines:
             points.append(_point(message))
         elif message["type"] == "tag":
             tags[message["name"]] = str(message.get("value") or "")
-    return MetricLines(tuple(points), tags, length)
+        elif message["type"] == "property" and not message["name"].startswith(_OWN_PROPERTIES):
+            properties[message["name"]] = str(message.get("value") or "")
+    return MetricLines(tuple(points), tags, properties, length)
 
 
 def _read(line: bytes) -> Mapping[str, Any] | None:

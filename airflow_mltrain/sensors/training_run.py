@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import (
 )
 
 from airflow_mltrain.errors import RunCanceledError, RunFailedError, UnreachableTimeoutError
-from airflow_mltrain.links import TrainingRunLink
+from airflow_mltrain.links import SparkApplicationLink, TrainingRunLink
 from airflow_mltrain.silence import UNANSWERED, check_unreachable_timeout
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 
@@ -51,7 +51,7 @@ class TrainingRunSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("run_id",)
-    operator_extra_links = (TrainingRunLink(),)
+    operator_extra_links = (TrainingRunLink(), SparkApplicationLink())
     ui_color = "#e8f2e4"
 
     def __init__(

@@ -150,6 +150,13 @@ class SparkCluster:
         """The applications that the master knows as running or waiting."""
         return list((self.state() or {"activeapps": []})["activeapps"])
 
+    def kill_application(self) -> None:
+        """Have the master end the one application there is, as its page's button does."""
+        (application,) = self.active_applications()
+        form = f"id={application['id']}&terminate=true".encode()
+        with build_opener(ProxyHandler({})).open(f"{self.pages}/app/kill/", form, timeout=5):
+            pass
+
     def await_workers(self, count: int) -> None:
         """Wait until the master counts on so many."""
         self._await(lambda: len(self.alive_workers()) == count, f"there are not {count} workers")

@@ -195,7 +195,8 @@ def main(argv: List[str]) -> None:
     root, run_id, tree = argv
     code = Launcher(JobFolder(root, run_id), tree or None).run()
     if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL is never handled
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.stdout.flush()
     os._exit(code if code >= 0 else 128 - code)
