@@ -46,9 +46,8 @@ while not os.path.exists(os.environ["OUTSIDE"] + "/release"):
 print("second", work(0.2), flush=True)
 """
 )
-_UNTIL_KILLED = (
-    _SESSION + "sc.parallelize([1]).count(); print('ready', flush=True); time.sleep(9e9)"
-)
+_READY = "sc.parallelize([1]).count(); print('ready', flush=True)\n"
+_UNTIL_KILLED = f"{_SESSION}{_READY}time.sleep(1000)"
 _SECONDS = 90.0
 _TERMINAL = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED)
 
@@ -120,9 +119,7 @@ def test_a_lost_driver_is_a_failed_run_and_its_application_is_gone(
 def test_an_application_that_its_master_ends_says_so(
     target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster
 ) -> None:
-    script = _SESSION + "sc.parallelize([1]).count(); print('ready', flush=True)\n"
-    script += "while True: sc.parallelize([1]).count()"
-    run_id = bench.python(target, script)
+    run_id = bench.python(target, f"{_SESSION}{_READY}while True: sc.parallelize([1]).count()")
     follow(target, run_id, lambda state: b"ready" in state.log, _SECONDS)
 
     cluster.kill_application()

@@ -120,9 +120,16 @@ def make_launch(
 def find_submit(program: str, variables: Dict[str, str]) -> str:
     """The path of spark-submit: that of SPARK_HOME, or the first on the PATH."""
     home = variables.get("SPARK_HOME")
-    own = None if home is None else os.path.join(home, "bin", program)
-    if own is not None and os.access(own, os.X_OK):
-        return own
+    if home is not None:
+        own = os.path.join(home, "bin", program)
+        if os.access(own, os.X_OK):
+            return own
+        words = (
+            "there is no program {!r} in SPARK_HOME = {} where the driver runs: install the "
+            "cluster's version of Spark there, or correct `spark_home` in the compute target's "
+            "settings"
+        )
+        raise LaunchError(words.format("bin/" + program, home), exit_code=127)
     found = shutil.which(program, path=variables.get("PATH"))
     if found is None:
         words = (
