@@ -14,10 +14,10 @@ from airflow_mltrain.cli.table import render_table
 from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.check import Finding, FindingLevel, has_fault, unreachable
-from airflow_mltrain.targets.registry import CONNECTION_TYPE, DOCKER, LOCAL, SSH
+from airflow_mltrain.targets.registry import CONNECTION_TYPE, DOCKER, LOCAL, SPARK, SSH
 from airflow_mltrain.workspace import Workspace
 
-_TYPES: Final = (SSH, DOCKER, CONNECTION_TYPE)
+_TYPES: Final = (SSH, DOCKER, SPARK, CONNECTION_TYPE)
 _LATEST_RUNS: Final = 1000
 
 

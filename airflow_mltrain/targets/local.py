@@ -8,12 +8,13 @@ import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.examination import examine
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
+from airflow_mltrain.runtime.job_agent.spark.examination import examine_spark
 from airflow_mltrain.targets.base import (
     BuiltEnvironment,
     Job,
@@ -155,6 +156,10 @@ class LocalTarget:
         facts = examine(str(self._root), None if uv is None else str(uv.path))
         # Whoever asks may have come over SSH, its jobs do not.
         return judge({**facts, "sshd": None}, clock_skew_seconds=None)
+
+    def examine_spark(self, **asked: Any) -> dict[str, Any]:
+        """What drivers find on this machine, as the job agent's `examine_spark` says."""
+        return examine_spark(**asked)
 
     def list_environments(self) -> list[BuiltEnvironment]:
         with self._reached():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.model import ConfigModel
@@ -29,6 +29,10 @@ from airflow_mltrain.targets.spark.config import (
     SparkTargetConfig,
     read_spark_extra,
 )
+
+if TYPE_CHECKING:
+    from airflow_mltrain.targets.spark.target import DriverMachine
+    from airflow_mltrain.targets.ssh import SshTarget
 
 LOCAL: Final = "local"
 SSH: Final = "ssh"
@@ -210,7 +214,7 @@ def _connect_docker(
 
 def _connect_ssh(
     name: str, connection: str, config: SshTargetConfig, settings: Settings
-) -> ComputeTarget:
+) -> SshTarget:
     from airflow_mltrain.targets.ssh import SshTarget  # noqa: PLC0415 - paramiko is dear
     from airflow_mltrain.targets.ssh_connection import HostConnector  # noqa: PLC0415
 
@@ -223,10 +227,10 @@ def _connect_spark(
     name: str, connection: str, config: SparkTargetConfig, settings: Settings
 ) -> ComputeTarget:
     from airflow_mltrain.targets.spark.command import check_connection  # noqa: PLC0415 - dear
-    from airflow_mltrain.targets.spark.target import SparkTarget  # noqa: PLC0415 - as is its base
+    from airflow_mltrain.targets.spark.target import SparkTarget  # noqa: PLC0415
 
     master = check_connection(name, connection)
-    machine: ComputeTarget
+    machine: DriverMachine
     if config.edge_node is not None:
         node = _find_below(name, config.edge_node, SSH, key="edge_node")
         there = read_ssh_extra(config.edge_node, node.extra_dejson)

@@ -159,6 +159,10 @@ class RemoteMachine:
 
         return self._asked(examine)
 
+    def examine_spark(self, **asked: Any) -> dict[str, Any]:
+        """What drivers find on the machine, as the job agent's `examine_spark` says."""
+        return dict(self._ask("examine_spark", **asked))
+
     def _judge(self, facts: Mapping[str, Any], clock_skew_seconds: float) -> tuple[Finding, ...]:
         """What the facts of the agent's surroundings mean for jobs."""
         return judge(facts, clock_skew_seconds=clock_skew_seconds)

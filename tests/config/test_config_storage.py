@@ -51,6 +51,10 @@ origins = st.sampled_from(
         ),
     ]
 )
+coordinates = st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5})?:[a-z_]{1,9}:[0-9.]{1,5}", fullmatch=True)
+spark_properties = st.dictionaries(
+    st.from_regex(r"spark\.[a-z]{1,9}\.(size|url)", fullmatch=True), words
+)
 environments = st.builds(
     Environment,
     name=names,
@@ -77,7 +81,13 @@ environments = st.builds(
     )
     | st.builds(lambda origin: {origin[0]: origin[1]}, origins),
     spark=st.fixed_dictionaries(
-        {}, optional={"packages": st.lists(keys), "configuration": st.dictionaries(keys, words)}
+        {},
+        optional={
+            "packages": st.lists(
+                st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5})?:[a-z_]{1,9}:[0-9.]{1,5}", fullmatch=True)
+            ),
+            "configuration": spark_properties,
+        },
     ),
 )
 run_configurations = st.builds(
@@ -92,6 +102,14 @@ run_configurations = st.builds(
             "cpus": st.none() | st.floats(0.001, 512),
             "memory": st.none() | st.integers(6, 4000).map(lambda size: f"{size}m"),
             "gpus": st.integers(0, 16),
+        },
+    ),
+    spark=st.fixed_dictionaries(
+        {},
+        optional={
+            "executor_memory": st.none() | st.integers(1, 4000).map(lambda size: f"{size}m"),
+            "executor_instances": st.none() | st.integers(1, 4000),
+            "configuration": spark_properties,
         },
     ),
     max_run_duration_seconds=st.none() | st.integers(1, 2**31 - 1),

@@ -17,6 +17,7 @@ from airflow_mltrain.runs.record import RunRecord
 from scripts.airflow_stack import AirflowStack
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_image import python_image
+from tests.services.spark_cluster import SparkCluster
 from tests.services.ssh_host import SshHost
 
 DAGS = Path(__file__).parent / "dags"
@@ -28,6 +29,12 @@ def gpu_box() -> Iterator[SshHost]:
     """A host whose runs reach the package index as this machine's do."""
     with SshHost() as host:
         yield host
+
+
+@pytest.fixture(scope="session")
+def spark_cluster() -> Iterator[SparkCluster]:
+    with SparkCluster() as cluster:
+        yield cluster
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ def airflow(
     settings = {
         **_connection_to_host(request),
         **_connection_to_engine(request),
+        **_connection_to_cluster(request),
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": str(DEFER_AFTER_SECONDS),
         "AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS": "2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
@@ -94,6 +102,15 @@ def _connection_to_engine(request: pytest.FixtureRequest) -> dict[str, str]:
     except pytest.skip.Exception:
         return {}
     return {"AIRFLOW_CONN_DOCKER_ENGINE": engine.connection_json()}
+
+
+def _connection_to_cluster(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The connection of the compute target `spark_cluster`; none where there can be no cluster."""
+    try:
+        cluster: SparkCluster = request.getfixturevalue("spark_cluster")
+    except pytest.skip.Exception:
+        return {}
+    return {"AIRFLOW_CONN_SPARK_CLUSTER": cluster.connection_json()}
 
 
 @pytest.fixture(scope="session")

@@ -169,11 +169,11 @@ def test_the_form_of_an_engine_leads_to_docker_connections_only(
 @pytest.mark.parametrize(
     ("extra", "field", "kinds"),
     [
-        ({"kind": "docker", "root": "/srv"}, "root", "'local' or 'ssh'"),
+        ({"kind": "docker", "root": "/srv"}, "root", "'local' or 'ssh' or 'spark'"),
         ({"kind": "docker", "jump_host": "gate"}, "jump_host", "'ssh'"),
         ({"kind": "ssh", "connection": "box", "image": "python:3.12"}, "image", "'docker'"),
         ({"kind": "local", "engine": _NO_ENGINE}, "engine", "'docker'"),
-        ({"connection": "box"}, "connection", "'ssh' or 'docker'"),
+        ({"connection": "box"}, "connection", "'ssh' or 'docker' or 'spark'"),
     ],
 )
 def test_a_field_of_another_kind_is_told_to_be_so(
@@ -266,7 +266,7 @@ def test_a_connection_that_cannot_run_jobs_is_refused(
 ) -> None:
     add_connection(monkeypatch, "warehouse", conn_type="postgres")
 
-    with pytest.raises(TargetNotFoundError, match=r"'postgres'.*'docker' or 'mltrain_compute'"):
+    with pytest.raises(TargetNotFoundError, match=r"'postgres'.*'spark' or 'mltrain_compute'"):
         connect("warehouse", settings)
 
 

@@ -70,6 +70,7 @@ class Host:
             "lacks_uv": self._lacks_uv,
             "keep_uv": self._keep_uv,
             "examine": self._examine,
+            "examine_spark": self._examine_spark,
         }
 
     def describe(self) -> Dict[str, Any]:
@@ -194,6 +195,11 @@ class Host:
         from .brought_tool import BroughtTools  # noqa: PLC0415  # dear at start-up
 
         return BroughtTools(self._root)
+
+    def _examine_spark(self, _: Exchange, **asked: Any) -> Dict[str, Any]:
+        from .spark.examination import examine_spark  # noqa: PLC0415  # hardly ever needed
+
+        return examine_spark(**asked)
 
     def _examine(self, _: Exchange, variables: Dict[str, str]) -> Dict[str, Any]:
         from .examination import examine  # noqa: PLC0415  # dear at start-up

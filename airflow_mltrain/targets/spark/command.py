@@ -74,6 +74,11 @@ def check_connection(name: str, conn_id: str) -> str:
     return hook.master
 
 
+def find_program(name: str, conn_id: str) -> str:
+    """Which program begins drivers, by the connection: spark-submit, unless it names another."""
+    return _hook(name, conn_id).make().words[0]
+
+
 def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) -> SubmitCommand:
     """What begins the driver of a run."""
     cores, total = request.executor_cores, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from airflow_mltrain.targets.base import (
     BuiltEnvironment,
@@ -17,10 +17,18 @@ from airflow_mltrain.targets.base import (
     SparkRequest,
 )
 from airflow_mltrain.targets.check import Finding
-from airflow_mltrain.targets.spark.command import make_command
+from airflow_mltrain.targets.spark.check import judge_spark
+from airflow_mltrain.targets.spark.command import find_program, make_command
 from airflow_mltrain.targets.spark.config import SparkTargetConfig
 
 _DEFAULT_PYTHON = "python3"  # which Spark itself takes where nothing is said
+
+
+class DriverMachine(ComputeTarget, Protocol):
+    """A machine that drivers can run on."""
+
+    def examine_spark(self, **asked: Any) -> dict[str, Any]:
+        """What drivers find there, as the job agent's `examine_spark` says."""
 
 
 class SparkTarget:
@@ -30,7 +38,7 @@ class SparkTarget:
     """
 
     def __init__(
-        self, machine: ComputeTarget, conn_id: str, master: str, config: SparkTargetConfig
+        self, machine: DriverMachine, conn_id: str, master: str, config: SparkTargetConfig
     ) -> None:
         self._machine = machine
         self._conn_id = conn_id
@@ -85,7 +93,13 @@ class SparkTarget:
         self._machine.discard(run_id)
 
     def check(self) -> tuple[Finding, ...]:
-        return self._machine.check()
+        facts = self._machine.examine_spark(
+            program=find_program(self.name, self._conn_id),
+            variables=self._variables(),
+            master=self._master,
+            pages=self._config.master_pages,
+        )
+        return (*self._machine.check(), *judge_spark(facts, self._master))
 
     def list_environments(self) -> list[BuiltEnvironment]:
         return self._machine.list_environments()

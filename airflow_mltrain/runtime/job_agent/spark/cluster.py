@@ -28,24 +28,21 @@ class Cluster:
 
     def describe(self) -> str:
         """The workers in a few words."""
-        workers = self._workers()
+        workers = self.list_workers()
         if workers is None:
             return "its master's pages were not reached to see why"
         if not workers:
             return "the cluster has no live worker"
         return "the cluster's workers have " + ", ".join(
             "{} of {} cores and {} of {} MiB free".format(
-                one["cores"] - one["coresused"],
-                one["cores"],
-                one["memory"] - one["memoryused"],
-                one["memory"],
+                one["cores_free"], one["cores"], one["memory_free"], one["memory"]
             )
             for one in workers
         )
 
     def is_too_small(self, demand: Demand) -> bool:
         """Whether no worker could ever take such an executor, as far as it is known."""
-        workers = self._workers()
+        workers = self.list_workers()
         memory, cores = demand.memory_mebibytes or 0, demand.cores or 1
         fits = [one for one in workers or () if memory <= one["memory"] and cores <= one["cores"]]
         return bool(workers) and not fits
@@ -68,15 +65,25 @@ class Cluster:
                 return str(told["serverSparkVersion"])
         return None
 
-    def _workers(self) -> Optional[List[Dict[str, Any]]]:
+    def list_workers(self) -> Optional[List[Dict[str, int]]]:
+        """The live workers: cores, and memory in MiB; None where the master does not tell."""
         addresses = ["{}:{}".format(host, _PAGES_PORT) for host, _ in self._masters]
         if self._pages:
             addresses = [re.sub(r"^https?://|/+$", "", self._pages)]
         for address in addresses:
             told = ask_master(address, "/json/")
             if told and told.get("status") == "ALIVE":
-                return [one for one in told["workers"] if one["state"] == "ALIVE"]
+                return [_worker(one) for one in told["workers"] if one["state"] == "ALIVE"]
         return None
+
+
+def _worker(told: Dict[str, Any]) -> Dict[str, int]:
+    return {
+        "cores": told["cores"],
+        "cores_free": told["cores"] - told["coresused"],
+        "memory": told["memory"],
+        "memory_free": told["memory"] - told["memoryused"],
+    }
 
 
 def in_mebibytes(size: str) -> Optional[float]:

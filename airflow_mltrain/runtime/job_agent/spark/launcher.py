@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,12 +12,12 @@ from ..folder import JobFolder, read_from, size_of
 from .cluster import Cluster
 from .command import Launch, LaunchError, Scratch, find_java, make_launch
 from .diagnosis import diagnose, last_words
+from .version import find_version
 from .watch import Watch
 
 _LOG = "spark.log"
 _SPARK_LOG_BYTES, _LOG_BYTES = 512 * 1024, 64 * 1024
 _GRACE_SECONDS = 10.0
-_CORE = re.compile(r"spark-core_[\d.]+-(.+)\.jar")
 
 
 class _StopError(Exception):
@@ -118,7 +117,7 @@ class Launcher:
         spark_log = _end_of(self._spark_log, _SPARK_LOG_BYTES)
         log = _end_of(self._folder.log, _LOG_BYTES)
         cluster = Cluster(self._told["master"], self._told["master_pages"])
-        reason = diagnose(spark_log, log, cluster, _own_version(launch.argv[0], launch.variables))
+        reason = diagnose(spark_log, log, cluster, find_version(launch.argv[0], launch.variables))
         has_begun = not os.path.exists(launch.words)
         if reason is None and not has_begun:
             reason = "spark-submit ended before the script began; its words are in the log"
@@ -166,25 +165,6 @@ def say(words: str) -> None:
 
 def _end_of(path: str, count: int) -> str:
     return read_from(path, max(0, size_of(path) - count), count).decode(errors="replace")
-
-
-def _own_version(program: str, variables: Dict[str, str]) -> Optional[str]:
-    """The version of the Spark that a spark-submit belongs to."""
-    home = os.path.dirname(os.path.dirname(os.path.realpath(program)))
-    places = [variables.get("SPARK_HOME") or home, home]
-    libraries = os.path.join(home, "lib")
-    with contextlib.suppress(OSError):  # one that pip installed
-        places += [
-            os.path.join(libraries, name, "site-packages", "pyspark")
-            for name in os.listdir(libraries)
-        ]
-    for place in places:
-        with contextlib.suppress(OSError):
-            for name in os.listdir(os.path.join(place, "jars")):
-                match = _CORE.fullmatch(name)
-                if match:
-                    return match.group(1)
-    return None
 
 
 def main(argv: List[str]) -> None:
