@@ -55,7 +55,7 @@ def main() -> None:
     ).fit(training)
     seconds = time.monotonic() - started
 
-    for candidate, accuracy in zip(grid, found.avgMetrics):
+    for candidate, accuracy in zip(grid, found.avgMetrics, strict=True):
         trees, depth = candidate[forest.numTrees], candidate[forest.maxDepth]
         print(f"{trees:4d} trees of depth {depth:2d}: accuracy {accuracy:.3f}", flush=True)
         run.log("cross_validated_accuracy", accuracy)
@@ -70,7 +70,9 @@ def main() -> None:
 def read_digits(spark: SparkSession) -> DataFrame:
     """The pixels of 1,797 images and what they show, spread over the cluster."""
     images, digits = load_digits(return_X_y=True)
-    rows = [[*map(float, image), float(digit)] for image, digit in zip(images, digits)]
+    rows = [
+        [*map(float, image), float(digit)] for image, digit in zip(images, digits, strict=True)
+    ]
     columns = [f"pixel_{number}" for number in range(images.shape[1])] + ["digit"]
     return spark.createDataFrame(rows, columns).repartition(4, "digit")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -68,7 +68,7 @@ def test_what_is_missing_is_a_fault_with_a_remedy(
 
 
 def test_another_version_than_the_clusters_is_a_fault() -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "submit": {"path": "/opt/spark/bin/spark-submit", "version": "3.5.1"},
         "java": {"path": "/usr/bin/java", "version": 'openjdk version "17"'},
         "deaf_master": None,
