@@ -19,9 +19,9 @@ import mltrain
 def main() -> None:
     """Compare the forests of a grid, measure the best on held out rows, write it down."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--trees", type=int, nargs="+", default=[20, 40])
-    parser.add_argument("--depths", type=int, nargs="+", default=[6, 10])
+    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--trees", type=int, nargs="+", default=[10, 20])
+    parser.add_argument("--depths", type=int, nargs="+", default=[5, 8])
     parser.add_argument("--parallelism", type=int, default=4, help="how many are fitted at once")
     parser.add_argument("--model-path", default="", help="a folder that all machines share")
     arguments = parser.parse_args()

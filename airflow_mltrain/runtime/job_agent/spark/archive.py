@@ -2,11 +2,13 @@
 
 import contextlib
 import os
-import tarfile
 import time
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
 from .. import file_lock
+
+if TYPE_CHECKING:
+    import tarfile
 
 NAME = "environment"  # the folder that it becomes in an executor's working directory
 _FILE = "spark-environment.tar.gz"
@@ -34,6 +36,8 @@ def pack(tree: str, say: Callable[[str], None]) -> str:
 
 
 def _write(tree: str, path: str) -> None:
+    import tarfile  # noqa: PLC0415  # dear at start-up, and needed once
+
     draft = path + ".draft"
     try:
         with tarfile.open(draft, "w:gz", compresslevel=_LEVEL) as archive:
@@ -44,5 +48,5 @@ def _write(tree: str, path: str) -> None:
             os.unlink(draft)
 
 
-def _selected(entry: tarfile.TarInfo) -> Optional[tarfile.TarInfo]:
+def _selected(entry: "tarfile.TarInfo") -> "Optional[tarfile.TarInfo]":
     return None if os.path.basename(entry.name).startswith(_FILE) else entry

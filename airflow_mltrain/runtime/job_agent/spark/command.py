@@ -1,10 +1,8 @@
 """The command line that begins a driver, and the files that it names."""
 
-import json
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -14,6 +12,7 @@ from .driver import LOG_VARIABLE, WORDS_VARIABLE
 
 KEYTAB = "<keytab>"  # where the command line names the file of it
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")  # Spark takes paths apart at commas and the like
+_QUICK_LAUNCHER = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # of the Java that only finds words
 _LEFT_OUT = ("outputs", "logs")
 _ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
 
@@ -42,6 +41,8 @@ class Scratch:
         self.path = os.path.join(folder.path, "spark")
         self._is_elsewhere = not _PLAIN_PATH.fullmatch(self.path)
         if self._is_elsewhere:
+            import tempfile  # noqa: PLC0415  # hardly ever needed
+
             self.path = tempfile.mkdtemp(prefix="mltrain-spark-")
         else:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
@@ -110,8 +111,9 @@ def make_launch(
         variables["PYSPARK_DRIVER_PYTHON"] = variables["PYSPARK_PYTHON"] = interpreter
     if archives:
         argv += ["--archives", ",".join(archives)]
+    variables.setdefault("SPARK_LAUNCHER_OPTS", _QUICK_LAUNCHER)
     variables[LOG_VARIABLE] = folder.log
-    variables[WORDS_VARIABLE] = scratch.write("words", json.dumps(words).encode("ascii"))
+    variables[WORDS_VARIABLE] = scratch.write("words", b"\0".join(map(os.fsencode, words)))
     with open(os.path.join(os.path.dirname(__file__), "driver.py"), "rb") as file:
         argv.append(scratch.write("mltrain_driver.py", file.read()))
     return Launch(argv, variables, variables[WORDS_VARIABLE], properties)

@@ -4,7 +4,6 @@ Arguments and output would change on their way through a Java virtual machine. S
 words come from a file, and what it prints goes straight into the log.
 """
 
-import json
 import os
 import signal
 import sys
@@ -21,10 +20,10 @@ def main() -> None:
     os.close(log)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which its Java ignores
     path = os.environ.pop(WORDS_VARIABLE)
-    with open(path, encoding="ascii") as file:
-        words = json.load(file)
+    with open(path, "rb") as file:
+        words = file.read().split(b"\0")
     os.unlink(path)  # shows that the script has begun
-    os.execv(sys.executable, [sys.executable, *words])  # noqa: S606  # no shell is wanted
+    os.execv(sys.executable, [os.fsencode(sys.executable), *words])  # noqa: S606  # no shell is wanted
 
 
 if __name__ == "__main__":

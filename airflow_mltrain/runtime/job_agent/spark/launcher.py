@@ -9,11 +9,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from ..folder import JobFolder, read_from, size_of
-from .cluster import Cluster
 from .command import Launch, LaunchError, Scratch, find_java, make_launch
-from .diagnosis import diagnose, last_words
-from .version import find_version
-from .watch import Watch
 
 _LOG = "spark.log"
 _SPARK_LOG_BYTES, _LOG_BYTES = 512 * 1024, 64 * 1024
@@ -66,6 +62,8 @@ class Launcher:
                 stderr=log,
                 preexec_fn=_ignore_terminate,  # noqa: PLW1509  # no threads yet
             )
+        from .watch import Watch  # noqa: PLC0415  # while Java begins, which takes far longer
+
         watch = Watch(
             self._driver.pid,
             self._told,
@@ -114,6 +112,10 @@ class Launcher:
         self._driver.kill()
 
     def _explain(self, launch: Launch, code: int) -> None:
+        from .cluster import Cluster  # noqa: PLC0415  # as above
+        from .diagnosis import diagnose, last_words  # noqa: PLC0415
+        from .version import find_version  # noqa: PLC0415
+
         spark_log = _end_of(self._spark_log, _SPARK_LOG_BYTES)
         log = _end_of(self._folder.log, _LOG_BYTES)
         cluster = Cluster(self._told["master"], self._told["master_pages"])

@@ -163,8 +163,10 @@ def describe(work: Work) -> str:
     parts: List[str] = []
     for job in work.jobs[-2:]:
         stages = job["numCompletedStages"] + job["numSkippedStages"]
-        words = "job {} ({}): {} of {} tasks, {} of {} stages"
+        words = "job {}{}: {} of {} tasks, {} of {} stages"
         name = job["name"][:_WIDEST_NAME]
+        # Names of Scala's own making say nothing.
+        name = "" if name.startswith("$") else " ({})".format(name)
         tasks = job["numCompletedTasks"] + job["numSkippedTasks"]
         parts.append(
             words.format(job["jobId"], name, tasks, job["numTasks"], stages, len(job["stageIds"]))
