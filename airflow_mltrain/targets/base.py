@@ -29,6 +29,7 @@ class Job:
     resources: Resources = field(default_factory=lambda: Resources())  # noqa: PLW0108 - it is below
     labels: Mapping[str, str] = field(default_factory=dict)  # whose job it is, for people
     first_log: bytes = b""  # what its log begins with
+    blobs: frozenset[str] = frozenset()  # that it needs beside those of its snapshot
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,12 @@ class ComputeTarget(Protocol):
     def upload(self, blobs: Mapping[str, Path]) -> None:
         """Store blobs, files by their SHA-256; a blob that is there stays as it is."""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> bool:
         """Start the job in the background; nothing if that run id was started before.
 
-        Every blob of its snapshot has to be there. When this returns, the target has the job, and
-        will say how it went, whoever asks. Raises JobStartError where nothing could be started.
+        When this returns True, the target has the job, and will say how it went, whoever asks. It
+        returns False, and has started nothing, where blobs have to be uploaded before. Raises
+        JobStartError where nothing could be started.
         """
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:

@@ -11,6 +11,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
+from airflow_mltrain.runtime.job_agent import blobs as own_blobs
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.examination import examine
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
@@ -78,11 +79,11 @@ class LocalTarget:
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         with self._reached():
-            return set(verbs.missing(str(self._root), list(digests)))
+            return set(own_blobs.missing(str(self._root), list(digests)))
 
     def missing_of_snapshot(self, snapshot_id: str) -> set[str] | None:
         with self._reached():
-            missing = verbs.missing_of_snapshot(str(self._root), snapshot_id)
+            missing = own_blobs.missing_of_snapshot(str(self._root), snapshot_id)
         return None if missing is None else set(missing)
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
@@ -93,7 +94,7 @@ class LocalTarget:
                     destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                     _link_or_copy(source, destination)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> bool:
         spec = spec_of(
             job,
             max_concurrent_runs=self._max_concurrent_runs,
@@ -112,7 +113,7 @@ class LocalTarget:
         credentials = dict(job.environment.credentials) if job.environment else None
         try:
             with self._reached():
-                verbs.start(str(self._root), spec, variables, credentials=credentials)
+                return verbs.start(str(self._root), spec, variables, credentials=credentials)
         except verbs.StartError as error:
             raise JobStartError(
                 f"compute target {self.name!r} could not start run {job.run_id}: {error}"

@@ -23,7 +23,6 @@ from airflow_mltrain.targets.docker.config import (
     DockerTargetConfig,
     read_docker_extra,
 )
-from airflow_mltrain.targets.local import LocalTarget
 
 LOCAL: Final = "local"
 SSH: Final = "ssh"
@@ -44,12 +43,8 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     jobs, and ConfigurationError where its fields cannot be used.
     """
     if name == LOCAL:
-        return LocalTarget(
-            name,
-            settings.local_root,
-            max_concurrent_runs=settings.local_max_concurrent_runs,
-            environments_max_bytes=settings.environments_max_bytes,
-        )
+        limit = settings.local_max_concurrent_runs
+        return _at(name, settings.local_root, settings, max_concurrent_runs=limit)
     # A connection is Airflow's to find, in its environment, its secrets backends or its database.
     from airflow.sdk import BaseHook  # noqa: PLC0415
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
@@ -127,13 +122,17 @@ def find_connections(name: str) -> dict[str, str]:
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
     config = _validated(name, LocalTargetConfig, extra)
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
-    return LocalTarget(
-        name,
-        root,
-        max_concurrent_runs=config.max_concurrent_runs,
-        gpus=config.gpus,
-        environments_max_bytes=settings.environments_max_bytes,
+    return _at(
+        name, root, settings, max_concurrent_runs=config.max_concurrent_runs, gpus=config.gpus
     )
+
+
+def _at(name: str, root: Path, settings: Settings, **facts: Any) -> ComputeTarget:
+    """The target of a root folder on this machine."""
+    from airflow_mltrain.targets.local import LocalTarget  # noqa: PLC0415 - its agent is dear
+
+    limit = settings.environments_max_bytes
+    return LocalTarget(name, root, environments_max_bytes=limit, **facts)
 
 
 def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
