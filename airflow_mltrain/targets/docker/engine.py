@@ -27,6 +27,7 @@ _REST_SECONDS: Final = 3.0
 _ID_SECONDS: Final = 60.0
 _OVER_SSH: Final = "http+docker://ssh"
 _clients: Final[dict[str, APIClient]] = {}  # by engine, of this process
+_id_locks: Final[dict[str, threading.Lock]] = {}  # by engine: one thread asks for all
 _ids: Final[dict[str, tuple[str, float]]] = {}  # by engine, and when it was asked
 _lock = threading.Lock()
 
@@ -45,14 +46,14 @@ class Engine:
 
     def call_up(self) -> None:
         """Make the acquaintance of the engine in the background, if it has yet to be made."""
-        if self.identity not in _ids:
+        if self.identity not in _ids and not self._id_lock.locked():
             threading.Thread(
-                target=self._try_to_ask_id, name="mltrain-connect", daemon=True
+                target=self._try_to_find_id, name="mltrain-connect", daemon=True
             ).start()
 
-    def _try_to_ask_id(self) -> None:
+    def _try_to_find_id(self) -> None:
         with suppress(TargetUnreachableError, ConfigurationError, APIError):
-            self.ask_id()  # else whoever asks for it hears why
+            self.id  # noqa: B018 - else whoever asks for it hears why
 
     def describe(self) -> str:
         """Which engine it is, for messages."""
@@ -88,9 +89,14 @@ class Engine:
     @property
     def id(self) -> str:
         """Tells this engine from any other, wherever it is reached from."""
-        found, asked_at = _ids.get(self.identity, ("", -math.inf))
-        is_known = time.monotonic() - asked_at < _ID_SECONDS
-        return found if is_known else self.ask_id()
+        with self._id_lock:
+            found, asked_at = _ids.get(self.identity, ("", -math.inf))
+            is_known = time.monotonic() - asked_at < _ID_SECONDS
+            return found if is_known else self.ask_id()
+
+    @property
+    def _id_lock(self) -> threading.Lock:
+        return _id_locks.setdefault(self.identity, threading.Lock())
 
     def ask_id(self) -> str:
         """The id, asked for anew: after a break, another may answer under the same address."""
@@ -241,6 +247,7 @@ def _forget_clients() -> None:
     _lock, _rest = threading.Lock(), _Rest()
     _disowned.extend(_clients.values())
     _clients.clear()
+    _id_locks.clear()
 
 
 _rest = _Rest()
