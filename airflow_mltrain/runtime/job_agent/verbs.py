@@ -1,18 +1,19 @@
 """What can be asked of this machine about jobs; every verb may be repeated."""
 
 import os
-import shutil
 import subprocess
 import sys
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from . import blobs, process
 from .burial import bury_if_dead, bury_with, last_words
-from .environment.cache import EnvironmentCache
 from .environment.credential import hand_over
 from .folder import TERMINAL, JobFolder, write_new
 from .observer import Observer
 from .removal import make_removable
+
+if TYPE_CHECKING:
+    from .environment.cache import EnvironmentCache
 
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -103,6 +104,8 @@ def discard(root: str, run_id: str) -> None:
         raise NotEndedError("job {} has not ended; cancel it first".format(run_id))
     if not os.path.isdir(folder.path):
         return
+    import shutil  # noqa: PLC0415  # dear at start-up, for what is not asked at first
+
     make_removable(folder.path)
     for entry in list(os.scandir(folder.path)):
         if entry.is_dir(follow_symlinks=False):
@@ -114,18 +117,20 @@ def discard(root: str, run_id: str) -> None:
 
 def list_environments(root: str) -> List[Dict[str, Any]]:
     """The environments that are ready on this machine, last used first."""
-    return EnvironmentCache(_environments(root)).list()
+    return _environments(root).list()
 
 
 def collect_environments(
     root: str, max_bytes: Optional[int], *, is_dry_run: bool
 ) -> List[Dict[str, Any]]:
     """Remove unused environments, least recently used first, until the rest has `max_bytes`."""
-    return EnvironmentCache(_environments(root)).collect(max_bytes, is_dry_run=is_dry_run)
+    return _environments(root).collect(max_bytes, is_dry_run=is_dry_run)
 
 
-def _environments(root: str) -> str:
-    return os.path.join(root, "envs")
+def _environments(root: str) -> "EnvironmentCache":
+    from .environment.cache import EnvironmentCache  # noqa: PLC0415  # as dear
+
+    return EnvironmentCache(os.path.join(root, "envs"))
 
 
 def _launch(
