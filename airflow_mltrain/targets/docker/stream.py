@@ -29,6 +29,7 @@ class EngineStream:
     def __init__(self, connection: Any) -> None:
         self._kept = connection  # which closes the socket when it is forgotten
         self._socket = getattr(connection, "_sock", connection)
+        self._response = getattr(connection, "_response", None)
         self._lock = threading.Lock()  # a TLS connection is used by one thread at a time
         self._buffer = bytearray()
         self._left = 0  # bytes of the frame under way
@@ -74,6 +75,8 @@ class EngineStream:
         with suppress(OSError, EOFError):
             self._kept.close()
             self._socket.close()
+            if self._response is not None:  # of TLS, which has the socket too
+                self._response.close()
 
     def disown(self) -> None:
         """As `Stream` says."""
