@@ -182,9 +182,12 @@ def test_what_a_killed_supervisor_left_is_not_taken_and_goes(
     # given
     manifest, snapshot_id = ground.snapshot()
     spares = Spares(str(ground.root))
-    in_child(
-        lambda: [spares.leave(manifest, snapshot_id), time.sleep(9)], killed_after=killed_after
-    )
+
+    def leave_and_linger() -> None:
+        spares.leave(manifest, snapshot_id)
+        time.sleep(9)
+
+    in_child(leave_and_linger, killed_after=killed_after)
 
     # when
     taken = ground.take()

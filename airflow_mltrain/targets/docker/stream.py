@@ -73,10 +73,10 @@ class EngineStream:
 
     def _let_go(self) -> None:
         with suppress(OSError, EOFError):
+            if self._response is not None:  # it has the socket too
+                self._response.close()
             self._kept.close()
             self._socket.close()
-            if self._response is not None:  # of TLS, which has the socket too
-                self._response.close()
 
     def disown(self) -> None:
         """As `Stream` says."""
