@@ -16,6 +16,7 @@ from airflow_mltrain.runtime.job_agent.checkout import check_out
 from airflow_mltrain.runtime.job_agent.spare import Spares
 from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.snapshot import take_snapshot
+from tests.services.environment_cache import mounted
 
 _COUNT = 1200
 
@@ -239,6 +240,31 @@ def test_a_blob_that_is_damaged_is_left_to_whoever_copies_it(ground: Ground) -> 
     assert not taken
     assert not (ground.root / "x").exists()
     assert len(ground.spares) == 1
+
+
+def test_one_that_cannot_be_laid_out_leaves_nothing(ground: Ground) -> None:
+    # given
+    manifest, snapshot_id = ground.snapshot()
+    digest = ground.store.put_bytes(b"VALUE = 7\n")
+    ground.store.path(digest).unlink()
+
+    # when
+    def leave() -> None:
+        with pytest.raises(FileNotFoundError):
+            Spares(str(ground.root)).leave(manifest, snapshot_id)
+
+    in_child(leave)
+
+    # then
+    assert [path.name for path in (ground.root / "spares").iterdir()] == ["lock"]
+
+
+def test_a_disk_that_is_nearly_full_is_left_to_runs(ground: Ground) -> None:
+    (ground.root / "spares").mkdir(parents=True)
+    with mounted(ground.root / "spares", "-t", "tmpfs", "-o", "size=40k", "none"):
+        ground.leave()
+
+        assert ground.spares == []
 
 
 def test_spares_may_be_removed_at_any_time(ground: Ground) -> None:

@@ -1,5 +1,6 @@
 """Which blobs this machine has: files of snapshots and beside them, by their SHA-256."""
 
+import contextlib
 import os
 from typing import Any, Dict, Iterable, List, Optional
 
@@ -16,12 +17,19 @@ def missing(root: str, digests: Iterable[str]) -> List[str]:
 
 
 def missing_of_snapshot(root: str, snapshot_id: str) -> Optional[List[str]]:
-    """Which blobs of a snapshot the machine lacks; None where it does not know the snapshot."""
+    """Which blobs of a snapshot the machine lacks; None where it does not know the snapshot.
+
+    A manifest that is damaged is removed, and so is unknown: whoever submits brings it again.
+    """
     path = os.path.join(root, "blobs", snapshot_id[:2], snapshot_id)
     try:
         with open(path, "rb") as file:
             wanted = blobs_of(file.read())
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         return None
     return missing(root, wanted)
 

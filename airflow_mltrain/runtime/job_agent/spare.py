@@ -18,6 +18,7 @@ from .checkout import check_out, copy_entry, require_blobs, require_sound
 _LEAST_FILES = 1000  # fewer are copied in no time
 _MOST_BYTES = 1_000_000_000
 _MOST_SPARES = 2
+_LEAST_FREE = 4  # times what it takes: a disk that is nearly full is for runs
 _MOST_CHANGES = 0.25  # of all entries: beyond, a new copy is as quick
 _NICENESS = 10
 _DRAFT = "draft."
@@ -67,18 +68,28 @@ class Spares:
             return
         os.nice(_NICENESS)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize < _LEAST_FREE * sum(sizes):
+            return
         with file_lock.exclusive(os.path.join(self._folder, "lock")) as is_alone:
             if not is_alone:
                 return
             self._clear()
             name = "{}.{}".format(self._boot, snapshot_id)
             if name not in self._names():
-                draft = self._draft()
-                check_out(manifest, self._blobs, draft)
-                os.rename(draft, os.path.join(self._folder, name))
+                self._lay_out(manifest, name)
             os.utime(os.path.join(self._folder, name))
             for old in self._names()[_MOST_SPARES:]:
                 self._remove(old)
+
+    def _lay_out(self, manifest: bytes, name: str) -> None:
+        draft = self._draft()
+        try:
+            check_out(manifest, self._blobs, draft)
+            os.rename(draft, os.path.join(self._folder, name))
+        except (OSError, ValueError):
+            _remove_tree(draft)
+            raise
 
     def _names(self) -> List[str]:
         """The spares of this boot, last left first."""
