@@ -27,6 +27,7 @@ from airflow_mltrain.preparation import NOBODY, Onlooker, RunPreparation
 from airflow_mltrain.progress import PLACE_PROPERTY, await_end, require_place
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.git import start_git_annotation
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
@@ -44,6 +45,7 @@ from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+_UPLOADS = 2  # somebody may have pruned meanwhile
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -113,9 +115,7 @@ def start(
     preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
     try:
         facts = target.prepare(job, preparation)
-        missing = _find_missing(workspace, target, record.snapshot_id, plan)
-        target.upload({digest: workspace.artifacts.blobs.path(digest) for digest in missing})
-        target.start(replace(job, first_log=preparation.log))
+        _hand_over(workspace, target, replace(job, first_log=preparation.log))
     except PreparationGivenUpError:
         if not preparation.is_late:
             return workspace.history.get(record.run_id)
@@ -155,17 +155,29 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
     return record
 
 
-def _find_missing(
-    workspace: Workspace, target: ComputeTarget, snapshot_id: str, plan: EnvironmentPlan
-) -> set[str]:
+def _hand_over(workspace: Workspace, target: ComputeTarget, job: Job) -> None:
+    """Start a job; what its target lacks is sent if it says so, which it seldom does."""
+    blobs = workspace.artifacts.blobs
+    for _ in range(_UPLOADS):
+        if target.start(job):
+            return
+        target.upload({digest: blobs.path(digest) for digest in _find_missing(blobs, target, job)})
+    if not target.start(job):
+        raise JobStartError(
+            f"compute target {target.name!r}: blobs of run {job.run_id} are removed there as soon "
+            "as they were sent; see what cleans up its root folder"
+        )
+
+
+def _find_missing(store: BlobStore, target: ComputeTarget, job: Job) -> set[str]:
     """The blobs that have to be sent; of a snapshot that the target knows, without listing it."""
-    missing = target.missing_of_snapshot(snapshot_id)
+    missing = target.missing_of_snapshot(job.snapshot_id)
     if missing is None:
-        manifest = Manifest.decode(workspace.artifacts.blobs.read(snapshot_id))
+        manifest = Manifest.decode(store.read(job.snapshot_id))
         blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
-        missing = target.missing({snapshot_id, *blobs})
-    if plan.wheel_digests:
-        missing |= target.missing(plan.wheel_digests)
+        missing = target.missing({job.snapshot_id, *blobs})
+    if job.blobs:
+        missing |= target.missing(job.blobs)
     return missing
 
 
@@ -300,6 +312,7 @@ def _job(
         ),
         labels=_labels(record),
         spark=request_spark(config, os.environ) if target.runs_spark else None,
+        blobs=plan.wheel_digests,
     )
 
 

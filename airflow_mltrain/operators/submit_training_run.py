@@ -91,14 +91,13 @@ class SubmitTrainingRunOperator(BaseOperator):
             return self._execute(context)
 
     def _execute(self, context: Context) -> str:
+        config = self._call_up()
         from airflow_mltrain import following, submission  # noqa: PLC0415
-        from airflow_mltrain.config.script_run import ScriptRunConfig  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
         with self._canceling_on_timeout(context, workspace):
             try:
-                config = ScriptRunConfig.model_validate(self.config)
                 occasion = following.occasion_of(context)
                 onlooker = following.TaskOnlooker(
                     workspace, following.reader_of(context), lambda: self._is_told_to_stop
@@ -115,6 +114,19 @@ class SubmitTrainingRunOperator(BaseOperator):
             if not self.wait_for_completion:
                 return record.run_id
             return self._wait(context, workspace, record)
+
+    def _call_up(self) -> ScriptRunConfig:
+        """What to run; its target is called up, which takes a while, before more is loaded."""
+        from airflow_mltrain.config.script_run import ScriptRunConfig  # noqa: PLC0415
+        from airflow_mltrain.settings import read_settings  # noqa: PLC0415
+        from airflow_mltrain.targets.registry import connect  # noqa: PLC0415
+
+        try:
+            config = ScriptRunConfig.model_validate(self.config)
+            connect(config.run_config.target, read_settings())
+        except ConfigurationError as error:
+            raise AirflowFailException(str(error)) from error  # a retry would find the same
+        return config
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
         """Take up the task again when its run has ended, or the wait for it."""

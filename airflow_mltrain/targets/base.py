@@ -30,9 +30,8 @@ class Job:
     labels: Mapping[str, str] = field(default_factory=dict)  # whose job it is, for people
     first_log: bytes = b""  # what its log begins with
     spark: SparkRequest | None = None  # its words are a script and are for Spark; None: a program
-    spark_driver: Mapping[str, Any] | None = field(
-        default=None, repr=False
-    )  # as an agent takes it
+    spark_driver: Mapping[str, Any] | None = field(default=None, repr=False)  # for an agent
+    blobs: frozenset[str] = frozenset()  # that it needs beside those of its snapshot
 
 
 @dataclass(frozen=True)
@@ -179,11 +178,12 @@ class ComputeTarget(Protocol):
     def upload(self, blobs: Mapping[str, Path]) -> None:
         """Store blobs, files by their SHA-256; a blob that is there stays as it is."""
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> bool:
         """Start the job in the background; nothing if that run id was started before.
 
-        Every blob of its snapshot has to be there. When this returns, the target has the job, and
-        will say how it went, whoever asks. Raises JobStartError where nothing could be started.
+        When this returns True, the target has the job, and will say how it went, whoever asks. It
+        returns False, and has started nothing, where blobs have to be uploaded before. Raises
+        JobStartError where nothing could be started.
         """
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:

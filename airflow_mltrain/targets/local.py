@@ -11,10 +11,10 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
+from airflow_mltrain.runtime.job_agent import blobs as own_blobs
 from airflow_mltrain.runtime.job_agent import verbs
 from airflow_mltrain.runtime.job_agent.examination import examine
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.runtime.job_agent.spark.examination import examine_spark
 from airflow_mltrain.targets.base import (
     BuiltEnvironment,
     Job,
@@ -83,11 +83,11 @@ class LocalTarget:
 
     def missing(self, digests: Iterable[str]) -> set[str]:
         with self._reached():
-            return set(verbs.missing(str(self._root), list(digests)))
+            return set(own_blobs.missing(str(self._root), list(digests)))
 
     def missing_of_snapshot(self, snapshot_id: str) -> set[str] | None:
         with self._reached():
-            missing = verbs.missing_of_snapshot(str(self._root), snapshot_id)
+            missing = own_blobs.missing_of_snapshot(str(self._root), snapshot_id)
         return None if missing is None else set(missing)
 
     def upload(self, blobs: Mapping[str, Path]) -> None:
@@ -98,7 +98,7 @@ class LocalTarget:
                     destination.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                     _link_or_copy(source, destination)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> bool:
         spec = spec_of(
             job,
             max_concurrent_runs=self._max_concurrent_runs,
@@ -117,7 +117,7 @@ class LocalTarget:
         credentials = dict(job.environment.credentials) if job.environment else None
         try:
             with self._reached():
-                verbs.start(str(self._root), spec, variables, credentials=credentials)
+                return verbs.start(str(self._root), spec, variables, credentials=credentials)
         except verbs.StartError as error:
             raise JobStartError(
                 f"compute target {self.name!r} could not start run {job.run_id}: {error}"
@@ -159,6 +159,10 @@ class LocalTarget:
 
     def examine_spark(self, **asked: Any) -> dict[str, Any]:
         """What drivers find on this machine, as the job agent's `examine_spark` says."""
+        from airflow_mltrain.runtime.job_agent.spark.examination import (  # noqa: PLC0415 - dear
+            examine_spark,
+        )
+
         return examine_spark(**asked)
 
     def list_environments(self) -> list[BuiltEnvironment]:

@@ -35,6 +35,7 @@ def spec_of(
     return {
         "run_id": job.run_id,
         "snapshot_id": job.snapshot_id,
+        "blobs": sorted(job.blobs),
         "argv": list(job.argv),
         "environment_variables": dict(job.environment_variables),
         "max_run_duration_seconds": job.max_run_duration_seconds,

@@ -23,7 +23,6 @@ from airflow_mltrain.targets.docker.config import (
     DockerTargetConfig,
     read_docker_extra,
 )
-from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.targets.spark.config import (
     SparkFormConfig,
     SparkTargetConfig,
@@ -31,6 +30,7 @@ from airflow_mltrain.targets.spark.config import (
 )
 
 if TYPE_CHECKING:
+    from airflow_mltrain.targets.local import LocalTarget
     from airflow_mltrain.targets.spark.target import DriverMachine
     from airflow_mltrain.targets.ssh import SshTarget
 
@@ -55,12 +55,8 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     jobs, and ConfigurationError where its fields cannot be used.
     """
     if name == LOCAL:
-        return LocalTarget(
-            name,
-            settings.local_root,
-            max_concurrent_runs=settings.local_max_concurrent_runs,
-            environments_max_bytes=settings.environments_max_bytes,
-        )
+        limit = settings.local_max_concurrent_runs
+        return _at(name, settings.local_root, settings, max_concurrent_runs=limit)
     # A connection is Airflow's to find, in its environment, its secrets backends or its database.
     from airflow.sdk import BaseHook  # noqa: PLC0415
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
@@ -147,13 +143,17 @@ def find_connections(name: str) -> dict[str, str]:
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
     config = _validated(name, LocalTargetConfig, extra)
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
-    return LocalTarget(
-        name,
-        root,
-        max_concurrent_runs=config.max_concurrent_runs,
-        gpus=config.gpus,
-        environments_max_bytes=settings.environments_max_bytes,
+    return _at(
+        name, root, settings, max_concurrent_runs=config.max_concurrent_runs, gpus=config.gpus
     )
+
+
+def _at(name: str, root: Path, settings: Settings, **facts: Any) -> LocalTarget:
+    """The target of a root folder on this machine."""
+    from airflow_mltrain.targets.local import LocalTarget  # noqa: PLC0415 - its agent is dear
+
+    limit = settings.environments_max_bytes
+    return LocalTarget(name, root, environments_max_bytes=limit, **facts)
 
 
 def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
@@ -237,12 +237,8 @@ def _connect_spark(
         machine = _connect_ssh(name, config.edge_node, there, settings)
     else:
         root = Path(config.root) if config.root else settings.local_root.with_name(f"spark-{name}")
-        machine = LocalTarget(
-            name,
-            root,
-            max_concurrent_runs=config.max_concurrent_runs,
-            environments_max_bytes=settings.environments_max_bytes,
-        )
+        limit = config.max_concurrent_runs
+        machine = _at(name, root, settings, max_concurrent_runs=limit)
     return SparkTarget(machine, connection, master, config)
 
 

@@ -102,7 +102,7 @@ class RemoteMachine:
         transfer = blob_stream.BlobTransfer(blobs)
         self._asked(transfer.send, progress=lambda: transfer.progress)
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> bool:
         settings = self._settings
         spec = spec_of(
             job,
@@ -114,12 +114,13 @@ class RemoteMachine:
         if job.environment is not None:
             credentials = dict(job.environment.credentials)
             self._bring_uv(spec["environment"])
-        self._ask(
+        is_started = self._ask(
             "start",
             spec=spec,
             variables=dict(settings.environment_variables),
             credentials=credentials,
         )
+        return bool(is_started)
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
         return self._asked(lambda session: self._observe(session, seen, wait_seconds))

@@ -11,11 +11,14 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.base import Seen
 from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import wait_until_ended
 from tests.services.processes import run_together
@@ -152,17 +155,38 @@ class StartContract(BenchContract):
         beyond_the_c_library = 0b11 << 31  # signals 32 and 33, which no program can reset
         assert [mask & ~beyond_the_c_library for mask in masks] == [0, 0]
 
-    def test_a_job_whose_snapshot_is_not_there_never_runs(
+    def test_a_job_starts_once_what_it_needs_was_uploaded(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
-        job = replace(bench.job(target, "sh", "-c", _RUN_ONCE), snapshot_id="0" * 64)
+        # given
+        text = f"echo {uuid4().hex}"
+        job = bench.unsent_job("sh", "train.sh", files={"train.sh": f"{_RUN_ONCE}; {text}"})
 
-        target.start(job)
+        # when
+        before = [target.start(job), target.start(job)]
+        known_before = target.observe({job.run_id: Seen()}, 0)
+        bench.send(target, job)
+        after = [target.start(job), target.start(job)]
 
-        state = wait_until_ended(target, job.run_id)
-        assert state.status is RunStatus.FAILED
-        assert str(state.reason).startswith("preparation failed: ")
-        assert not (bench.outside / "ran").exists()
+        # then
+        assert (before, known_before, after) == ([False, False], {}, [True, True])
+        assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
+        assert (bench.outside / "ran").read_text() == "ran\n"
+
+    def test_a_blob_beside_its_snapshot_is_waited_for_too(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        content = uuid4().bytes
+        digest = sha256(content).hexdigest()
+        job = replace(bench.job(target, "sh", "-c", _RUN_ONCE), blobs=frozenset([digest]))
+        is_started_before = target.start(job)
+        (bench.folder / "wheel").write_bytes(content)
+        target.upload({digest: bench.folder / "wheel"})
+
+        is_started = target.start(job)
+
+        assert (is_started_before, is_started) == (False, True)
+        assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
 
     def test_starting_twice_runs_once(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench

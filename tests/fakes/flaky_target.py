@@ -57,8 +57,8 @@ class FlakyTarget:
     def upload(self, blobs: Mapping[str, Path]) -> None:
         self._target.upload(blobs)
 
-    def start(self, job: Job) -> None:
-        self._target.start(job)
+    def start(self, job: Job) -> bool:
+        return self._target.start(job)
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
         self._fail()

@@ -56,6 +56,7 @@ def spec(tmp_path: Path) -> Iterator[dict[str, Any]]:
     yield {
         "run_id": run_id,
         "snapshot_id": snapshot.snapshot_id,
+        "blobs": [],
         "argv": [sys.executable, "train.py"],
         "environment_variables": {},
         "max_run_duration_seconds": 30,

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.blob_store import BlobStore
+from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.base import ComputeTarget, Job, JobState, Seen
 
@@ -47,6 +48,20 @@ class JobBench:
         **facts: Any,
     ) -> Job:
         """A job that is ready to start: its snapshot of `files` is on the target."""
+        job = self.unsent_job(*argv, files=files, **facts)
+        self.send(target, job)
+        return job
+
+    def send(self, target: ComputeTarget, job: Job) -> None:
+        """Upload what the target lacks for a job."""
+        store = BlobStore(self.folder / "artifacts")
+        manifest = Manifest.decode(store.read(job.snapshot_id))
+        needed = {entry.sha256 for entry in manifest.entries if entry.sha256}
+        missing = target.missing({job.snapshot_id, *needed})
+        target.upload({digest: store.path(digest) for digest in missing})
+
+    def unsent_job(self, *argv: str, files: Mapping[str, str] | None = None, **facts: Any) -> Job:
+        """A job whose snapshot is only here."""
         source = self.folder / f"source-{uuid4().hex}"
         source.mkdir(parents=True)
         for name, text in (files or {}).items():
@@ -55,9 +70,6 @@ class JobBench:
         snapshot = take_snapshot(
             source, store, index_directory=self.folder / "index", max_bytes=10**9
         )
-        needed = {entry.sha256 for entry in snapshot.manifest.entries if entry.sha256}
-        missing = target.missing({snapshot.snapshot_id, *needed})
-        target.upload({digest: store.path(digest) for digest in missing})
         run_id = f"run-{uuid4().hex}"
         self.run_ids.append(run_id)
         variables = {"OUTSIDE": str(self.outside), **facts.pop("environment_variables", {})}

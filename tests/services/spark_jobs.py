@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.targets.base import ComputeTarget, Job, SparkRequest
+from airflow_mltrain.targets.base import Job, SparkRequest
 from tests.services.jobs import JobBench
 
 if TYPE_CHECKING:
@@ -16,15 +16,9 @@ if TYPE_CHECKING:
 class SparkJobBench(JobBench):
     """A bench whose Python scripts are drivers."""
 
-    def job(
-        self,
-        target: ComputeTarget,
-        *argv: str,
-        files: Mapping[str, str] | None = None,
-        **facts: Any,
-    ) -> Job:
+    def unsent_job(self, *argv: str, files: Mapping[str, str] | None = None, **facts: Any) -> Job:
         """As `JobBench` says; a script for Python asks of Spark what `spark` says, or nothing."""
         request = facts.pop("spark", SparkRequest())
-        job = super().job(target, *argv, files=files, **facts)
+        job = super().unsent_job(*argv, files=files, **facts)
         is_script = argv[0] in ("python", "python3") and "train.py" in (files or {})
         return replace(job, spark=request) if is_script else job

@@ -6,46 +6,58 @@ import time
 from typing import Optional
 
 from . import process
+from .environment import ENVIRONMENTS_IN_IMAGE
 from .folder import JobFolder, read_from, size_of
+from .order import CLAIMED, OrderInput, answer
 from .script_user import ScriptUser, UnknownUserError, find_user
 from .supervisor import Supervisor
 
 _LOOK_SECONDS = 0.003
 _PATIENCE_SECONDS = 900.0  # an upload may be under way, by somebody who comes back
+_PATIENCE_WHEN_CANCELED_SECONDS = 2.0
 _NOTHING_TO_DO = 75
-ENVIRONMENTS_IN_IMAGE = "/opt/mltrain/envs"
 
 
-def main(root: str, run_id: str, user: Optional[str]) -> int:
-    """Run the job that is laid down, or will be soon; what the container is to exit with.
+def main(root: str, run_id: str, user: Optional[str], *, is_ordered: bool) -> int:
+    """Run the job that is ordered or laid down; what the container is to exit with.
 
     Its folder may be on a volume that all containers of an engine share, so it holds what shows
     there that it lives. A second one for the same job, now or ever, does nothing.
     """
     process.adopt_orphans()
     folder = JobFolder(root, run_id)
-    if not _await_spec(folder):
-        return _NOTHING_TO_DO
     _take_in_environments(folder)
+    orders = OrderInput()
+    if not is_ordered:
+        orders.close()
+    if not _await_job(folder, orders):
+        return _NOTHING_TO_DO
+    orders.close()
+    laid_down = _take_credentials(folder)
     try:
         script_user = _find_script_user(user)
     except UnknownUserError as error:
         print(error, file=sys.stderr)
         return 1
-    supervisor = Supervisor(folder, _take_credentials(folder), script_user, {"is_contained": True})
+    supervisor = Supervisor(
+        folder, orders.credentials or laid_down, script_user, {"is_contained": True}
+    )
     if not folder.hold_life() or not supervisor.claim():
         return _NOTHING_TO_DO
+    answer(CLAIMED)
     supervisor.run()
     return supervisor.exit_code
 
 
-def _await_spec(folder: JobFolder) -> bool:
+def _await_job(folder: JobFolder, orders: OrderInput) -> bool:
     """Whether there is something to do, within the time that an upload takes."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not os.path.exists(folder.spec):
-        if folder.is_marked_canceled() or time.monotonic() > deadline:
+        if folder.is_marked_canceled():  # a job on its way is recorded as canceled
+            deadline = min(deadline, time.monotonic() + _PATIENCE_WHEN_CANCELED_SECONDS)
+        if time.monotonic() > deadline:
             return False
-        time.sleep(_LOOK_SECONDS)
+        orders.take(folder.root, _LOOK_SECONDS)
     return True
 
 

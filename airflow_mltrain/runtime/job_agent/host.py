@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Protocol
 
-from . import verbs
+from . import blobs, handover, verbs
 from .delivery import deliver
 from .folder import TERMINAL, JobFolder
 from .intake import BlobIntake
@@ -49,7 +49,6 @@ class Host:
     def __init__(self, root: str) -> None:
         os.makedirs(root, mode=0o700, exist_ok=True)
         self._root = root
-        self._runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         self._intake = BlobIntake(os.path.join(root, "blobs"))
         self._views: Dict[int, _View] = {}
         self._verbs: Dict[str, Callable[..., Any]] = {
@@ -93,10 +92,10 @@ class Host:
     def _missing(self, exchange: Exchange) -> None:
         content = b"".join(exchange.parts())
         digests = [digest.hex() for (digest,) in struct.iter_unpack("32s", content)]
-        _send_digests(exchange, verbs.missing(self._root, digests))
+        _send_digests(exchange, blobs.missing(self._root, digests))
 
     def _missing_of_snapshot(self, exchange: Exchange, snapshot_id: str) -> bool:
-        missing = verbs.missing_of_snapshot(self._root, snapshot_id)
+        missing = blobs.missing_of_snapshot(self._root, snapshot_id)
         _send_digests(exchange, missing or [])
         return missing is not None
 
@@ -112,29 +111,23 @@ class Host:
         spec: Dict[str, Any],
         variables: Dict[str, str],
         credentials: Optional[Dict[str, Any]],
-    ) -> None:
+    ) -> bool:
         inherited = dict(os.environ, **variables)
-        verbs.start(self._root, self._completed(spec), inherited, credentials=credentials)
+        completed = handover.complete(self._root, spec)
+        return verbs.start(self._root, completed, inherited, credentials=credentials)
 
     def _lay_down(
         self, exchange: Exchange, spec: Dict[str, Any], credentials: Optional[Dict[str, Any]]
-    ) -> None:
+    ) -> bool:
         log = b"".join(exchange.parts())
-        verbs.lay_down(self._root, self._completed(spec), log, credentials)
+        completed = handover.complete(self._root, spec)
+        return handover.lay_down(self._root, completed, log, credentials)
 
     def _await_claim(self, _: Exchange, run_id: str, wait_seconds: float) -> bool:
-        return verbs.await_claim(self._root, run_id, wait_seconds)
+        return handover.await_claim(self._root, run_id, wait_seconds)
 
     def _bury(self, _: Exchange, run_id: str, reason: str, exit_code: Optional[int]) -> None:
         verbs.bury(self._root, run_id, reason, exit_code)
-
-    def _completed(self, spec: Dict[str, Any]) -> Dict[str, Any]:
-        """A job's spec with what is this machine's to say."""
-        environment = spec["environment"]
-        if environment is not None:
-            environment = dict(environment, uv=self._tools().uv())
-        modules = os.path.join(self._runtime, "training")
-        return dict(spec, training_modules=modules, environment=environment)
 
     def _observe(
         self,

@@ -15,6 +15,7 @@ from .environment.credential import take_over
 from .folder import JobFolder, read_from, size_of
 from .script import SpawnError, spawn, spawn_builder
 from .script_user import ScriptUser
+from .spare import Spares
 
 if TYPE_CHECKING:
     from .environment.cache import Lease
@@ -57,6 +58,8 @@ class Supervisor:
         self._script: Optional[int] = None
         self._lease: "Optional[Lease]" = None
         self._is_building = False
+        self._manifest: Optional[bytes] = None
+        self._held: List[slot.Slot] = []  # freed by the end of this process at the latest
         self._children = Children()
 
     def claim(self) -> bool:
@@ -74,7 +77,7 @@ class Supervisor:
             self._spec = self._folder.read_spec()
             self._prepare()
             self._lease = self._prepare_environment()
-            held = self._wait_for_turn()  # noqa: F841  # freed by the end of this process
+            self._held = self._wait_for_turn()
             wait_status = self._run_script()
             self._record("Finalizing")
             self._end_leftovers()
@@ -91,14 +94,26 @@ class Supervisor:
             self._end_processes(0)
             self._record_end("Failed", "the job agent failed:\n" + traceback.format_exc())
 
+    def leave_spare(self) -> None:
+        """Lay the code out once more when the job has ended, for the next with much the same."""
+        for one in self._held:
+            one.free()
+        if self._manifest is not None:
+            try:
+                Spares(self._folder.root).leave(self._manifest, self._spec["snapshot_id"])
+            except (OSError, ValueError) as error:
+                _complain("there is no spare of the code: {}".format(error))
+
     def _prepare(self) -> None:
         self._check_stop()
         snapshot_id = self._spec["snapshot_id"]
         manifest = os.path.join(self._folder.blobs, snapshot_id[:2], snapshot_id)
         try:
             with open(manifest, "rb") as file:
+                self._manifest = file.read()
+            if not Spares(self._folder.root).take(self._manifest, self._folder.code):
                 processes = min(os.cpu_count() or 1, _CHECKOUT_PROCESSES)
-                check_out(file.read(), self._folder.blobs, self._folder.code, processes)
+                check_out(self._manifest, self._folder.blobs, self._folder.code, processes)
             for made in (self._folder.outputs, self._folder.watched_logs):
                 os.makedirs(made, exist_ok=True)
             if self._script_user is not None:
@@ -357,6 +372,7 @@ def main(argv: List[str]) -> None:
     os.close(ready)
     if claimed:
         supervisor.run()
+        supervisor.leave_spare()
 
 
 if __name__ == "__main__":

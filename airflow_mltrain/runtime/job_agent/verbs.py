@@ -1,29 +1,24 @@
 """What can be asked of this machine about jobs; every verb may be repeated."""
 
-import json
 import os
-import shutil
 import subprocess
 import sys
-import time
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
-from . import process
+from . import blobs, process
 from .burial import bury_if_dead, bury_with, last_words
-from .checkout import blobs_of
-from .environment.cache import EnvironmentCache
 from .environment.credential import hand_over
 from .folder import TERMINAL, JobFolder, write_new
 from .observer import Observer
 from .removal import make_removable
 
+if TYPE_CHECKING:
+    from .environment.cache import EnvironmentCache
+
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.supervisor import main; main(sys.argv[2:])"
 )
-
-
-_CLAIM_LOOK_SECONDS = 0.003
 
 
 class StartError(Exception):
@@ -40,16 +35,19 @@ def start(
     variables: Dict[str, str],
     interpreter: str = sys.executable,
     credentials: Optional[Dict[str, Any]] = None,
-) -> None:
+) -> bool:
     """Start a job in the background; nothing if that run id was started before.
 
     `variables` are the environment its processes begin with, `credentials` what the package
     indexes of its environment ask for: host -> [login, password]. Returns once a supervisor has
-    claimed the job, and raises StartError with the reason if none did.
+    claimed the job, and raises StartError with the reason if none did. False, and nothing was
+    started, where blobs that it needs are missing.
     """
     folder = JobFolder(root, spec["run_id"])
     if folder.read_state() is not None:
-        return
+        return True
+    if not blobs.are_there(root, spec):
+        return False
     is_claimed, why = False, ""
     try:
         folder.create()
@@ -60,36 +58,6 @@ def start(
     # A supervisor's own word counts first: its script may have removed the claim by now.
     if not is_claimed and folder.read_state() is None:
         raise StartError(why or last_words(folder) or "its supervisor died without a word")
-
-
-def lay_down(
-    root: str,
-    spec: Dict[str, Any],
-    log: bytes = b"",
-    credentials: Optional[Dict[str, Any]] = None,
-) -> None:
-    """Leave a job to a supervisor that waits for it in a container, as `container.main` does.
-
-    Nothing if that run id was laid down before. Its log begins with `log`.
-    """
-    folder = JobFolder(root, spec["run_id"])
-    if os.path.exists(folder.spec):
-        return
-    folder.create()
-    write_new(folder.log, log)
-    if credentials:
-        write_new(folder.credentials, json.dumps(credentials).encode())
-    folder.write_spec(spec)
-
-
-def await_claim(root: str, run_id: str, wait_seconds: float) -> bool:
-    """Whether a supervisor has claimed the job, at the latest after `wait_seconds`."""
-    folder = JobFolder(root, run_id)
-    deadline = time.monotonic() + wait_seconds
-    while folder.read_state() is None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_CLAIM_LOOK_SECONDS)
     return True
 
 
@@ -105,26 +73,6 @@ def place(root: str) -> str:
     write_new(path, os.urandom(16).hex().encode())
     with open(path) as file:
         return file.read()
-
-
-def missing(root: str, digests: List[str]) -> List[str]:
-    """Which of these blobs the machine lacks."""
-    blobs = os.path.join(root, "blobs")
-    exists = os.path.exists
-    return [
-        digest for digest in digests if not exists("{}/{}/{}".format(blobs, digest[:2], digest))
-    ]
-
-
-def missing_of_snapshot(root: str, snapshot_id: str) -> Optional[List[str]]:
-    """Which blobs of a snapshot the machine lacks; None where it does not know the snapshot."""
-    path = os.path.join(root, "blobs", snapshot_id[:2], snapshot_id)
-    try:
-        with open(path, "rb") as file:
-            wanted = blobs_of(file.read())
-    except (FileNotFoundError, ValueError):
-        return None
-    return missing(root, wanted)
 
 
 def observe(
@@ -156,6 +104,8 @@ def discard(root: str, run_id: str) -> None:
         raise NotEndedError("job {} has not ended; cancel it first".format(run_id))
     if not os.path.isdir(folder.path):
         return
+    import shutil  # noqa: PLC0415  # dear at start-up, for what is not asked at first
+
     make_removable(folder.path)
     for entry in list(os.scandir(folder.path)):
         if entry.is_dir(follow_symlinks=False):
@@ -167,18 +117,20 @@ def discard(root: str, run_id: str) -> None:
 
 def list_environments(root: str) -> List[Dict[str, Any]]:
     """The environments that are ready on this machine, last used first."""
-    return EnvironmentCache(_environments(root)).list()
+    return _environments(root).list()
 
 
 def collect_environments(
     root: str, max_bytes: Optional[int], *, is_dry_run: bool
 ) -> List[Dict[str, Any]]:
     """Remove unused environments, least recently used first, until the rest has `max_bytes`."""
-    return EnvironmentCache(_environments(root)).collect(max_bytes, is_dry_run=is_dry_run)
+    return _environments(root).collect(max_bytes, is_dry_run=is_dry_run)
 
 
-def _environments(root: str) -> str:
-    return os.path.join(root, "envs")
+def _environments(root: str) -> "EnvironmentCache":
+    from .environment.cache import EnvironmentCache  # noqa: PLC0415  # as dear
+
+    return EnvironmentCache(os.path.join(root, "envs"))
 
 
 def _launch(

@@ -18,7 +18,7 @@ from airflow_mltrain.targets.docker.container_description import (
 )
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.failure import words_of
-from airflow_mltrain.targets.docker.stream import ExecStream, open_stream
+from airflow_mltrain.targets.docker.stream import EngineStream, open_stream
 
 _AGENT_LABEL: Final = "mltrain.agent"
 _REPOSITORY: Final = "mltrain-agent"
@@ -104,7 +104,7 @@ class AgentContainer:
             client.tag(self._made_of, _REPOSITORY, self._config.volume)
         self._made_of = None
 
-    def _open_stream(self, command_line: str) -> ExecStream:
+    def _open_stream(self, command_line: str) -> EngineStream:
         words = ""
         for _ in range(_ATTEMPTS):
             with self._engine.asking() as client:

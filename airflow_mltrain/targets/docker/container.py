@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from airflow_mltrain.errors import JobStartError
@@ -22,6 +24,7 @@ from airflow_mltrain.targets.docker.container_description import (
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.failure import words_of
 from airflow_mltrain.targets.docker.image import Image
+from airflow_mltrain.targets.docker.stream import EngineStream, open_stream
 
 _CONFLICT, _NOT_FOUND = 409, 404
 _KILLED = 128 + 9
@@ -31,6 +34,10 @@ _PAUSE_SECONDS: Final = 0.1
 _EXIT_SECONDS: Final = 10
 _FORGOTTEN_SECONDS: Final = 24 * 3600  # after so long nobody is about to start it
 _NOTHING_TO_DO: Final = 75  # as `container.main` of the job agent exits
+
+
+class _ChangingError(Exception):
+    """Somebody makes or removes the container at this moment."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +55,23 @@ class Containers:
         self._engine = engine
         self._config = config
 
-    def begin(self, job: Job, image: Image, labels: Mapping[str, str]) -> None:
+    def begin(self, job: Job, image: Image, labels: Mapping[str, str]) -> EngineStream | None:
         """Have the job's container run; nothing where it does, or has.
 
-        It waits for the job to be laid down. JobStartError where the engine refuses it.
+        It waits for the job, to be sent on the stream or laid down; only who begins the container
+        gets its stream. JobStartError where the engine refuses it.
         """
         for _ in range(_ATTEMPTS):
-            if self._try_to_begin(job, image, labels):
-                return
+            with suppress(_ChangingError):
+                return self._try_to_begin(job, image, labels)
             time.sleep(_PAUSE_SECONDS)
         raise self._engine.unreachable(
             f"container {job.run_id!r} is neither there nor can it be made; repeat this"
         )
 
-    def _try_to_begin(self, job: Job, image: Image, labels: Mapping[str, str]) -> bool:
-        """False where somebody makes or removes it at this moment."""
+    def _try_to_begin(
+        self, job: Job, image: Image, labels: Mapping[str, str]
+    ) -> EngineStream | None:
         with self._engine.asking() as client:
             try:
                 client.create_container_from_config(
@@ -71,23 +80,32 @@ class Containers:
             except APIError as error:
                 if error.status_code != _CONFLICT:
                     raise self._refusal(error) from error
-            try:
-                found = client.inspect_container(job.run_id)
-            except NotFound:
-                return False
-            self._require_own(job.run_id, found)
-            if found["State"]["Status"] != "created":
-                return True  # what has ended would run again
+                if not self._has_yet_to_start(client, job.run_id):
+                    return None
+            stream = _attach(client, job.run_id)
             try:
                 client.start(job.run_id)
             except APIError as error:
+                stream.close()
                 # A network that is missing is "not found" too.
                 is_gone = error.status_code == _NOT_FOUND
                 if is_gone and self._engine.find_container(job.run_id) is None:
-                    return False
+                    raise _ChangingError from error
                 self._engine.remove_container(job.run_id)
                 raise self._refusal(error) from error
-        return True
+            except BaseException:
+                stream.close()
+                raise
+        return stream
+
+    def _has_yet_to_start(self, client: APIClient, run_id: str) -> bool:
+        """Whether a container that is there was made, and no more; what has ended is not begun."""
+        try:
+            found = client.inspect_container(run_id)
+        except NotFound:
+            raise _ChangingError from None
+        self._require_own(run_id, found)
+        return bool(found["State"]["Status"] == "created")
 
     def find_ending(self, run_id: str) -> Ending | None:
         """Why the container does not run any more; None where it does, or is about to."""
@@ -195,3 +213,13 @@ class Containers:
             except APIError as error:
                 return words_of(error)
         return bytes(said).decode(errors="replace").strip() or "it said nothing"
+
+
+def _attach(client: APIClient, run_id: str) -> EngineStream:
+    """The input of a container that is about to begin, and what it says there."""
+    try:
+        return open_stream(
+            client.attach_socket(run_id, params={"stdin": 1, "stdout": 1, "stream": 1})
+        )
+    except NotFound:
+        raise _ChangingError from None

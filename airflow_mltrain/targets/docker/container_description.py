@@ -23,6 +23,9 @@ _BOOT: Final = """
 import os, sys, time
 root, digest, run_id, user = {arguments!r}
 home = os.path.join(root, "agent", digest)
+is_ordered = os.path.isdir(home)
+if not is_ordered:
+    os.write(1, b"[mltrain] lacking\\n")
 deadline = time.monotonic() + 900
 while not os.path.isdir(home):
     if time.monotonic() > deadline:
@@ -30,7 +33,7 @@ while not os.path.isdir(home):
     time.sleep(0.003)
 sys.path.insert(0, home)
 from job_agent.container import main
-sys.exit(main(root, run_id, user))
+sys.exit(main(root, run_id, user, is_ordered=is_ordered))
 """
 
 
@@ -55,6 +58,8 @@ def describe_container(
         "Env": variables,
         "Entrypoint": command,
         "Cmd": [],
+        "OpenStdin": True,  # for the job, as `job_agent/order.py` takes it
+        "StdinOnce": True,
         "User": "0:0",  # of the supervisor; the script's is the image's
         "WorkingDir": "/",
         "StopTimeout": int(job.cancel_grace_seconds + _GRACE_SECONDS),

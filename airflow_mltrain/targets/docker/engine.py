@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import sha256
 from typing import Any, Final
@@ -23,9 +24,11 @@ _TIMEOUT_SECONDS: Final = 60
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _SERVER_FAULT: Final = 500
 _REST_SECONDS: Final = 3.0
+_ID_SECONDS: Final = 60.0
 _OVER_SSH: Final = "http+docker://ssh"
 _clients: Final[dict[str, APIClient]] = {}  # by engine, of this process
-_ids: Final[dict[str, str]] = {}  # by engine, as asked for when its session began
+_id_locks: Final[dict[str, threading.Lock]] = {}  # by engine: one thread asks for all
+_ids: Final[dict[str, tuple[str, float]]] = {}  # by engine, and when it was asked
 _lock = threading.Lock()
 
 
@@ -40,6 +43,17 @@ class Engine:
         self._config = config
         certificates = [config.tls_ca, config.tls_cert, config.tls_key]
         self.identity: str = sha256(repr([config.engine, certificates]).encode()).hexdigest()
+
+    def call_up(self) -> None:
+        """Make the acquaintance of the engine in the background, if it has yet to be made."""
+        if self.identity not in _ids and not self._id_lock.locked():
+            threading.Thread(
+                target=self._try_to_find_id, name="mltrain-connect", daemon=True
+            ).start()
+
+    def _try_to_find_id(self) -> None:
+        with suppress(TargetUnreachableError, ConfigurationError, APIError):
+            self.id  # noqa: B018 - else whoever asks for it hears why
 
     def describe(self) -> str:
         """Which engine it is, for messages."""
@@ -75,15 +89,22 @@ class Engine:
     @property
     def id(self) -> str:
         """Tells this engine from any other, wherever it is reached from."""
-        if self.identity not in _ids:
-            self.ask_id()
-        return _ids[self.identity]
+        with self._id_lock:
+            found, asked_at = _ids.get(self.identity, ("", -math.inf))
+            is_known = time.monotonic() - asked_at < _ID_SECONDS
+            return found if is_known else self.ask_id()
 
-    def ask_id(self) -> None:
-        """Ask for the id anew: after a break, another engine may answer under the same address."""
+    @property
+    def _id_lock(self) -> threading.Lock:
+        return _id_locks.setdefault(self.identity, threading.Lock())
+
+    def ask_id(self) -> str:
+        """The id, asked for anew: after a break, another may answer under the same address."""
         _ids.pop(self.identity, None)
         with self.asking() as client:
-            _ids[self.identity] = str(client.info()["ID"])
+            found = str(client.info()["ID"])
+        _ids[self.identity] = found, time.monotonic()
+        return found
 
     def find_container(self, name: str) -> Mapping[str, Any] | None:
         """What the engine knows of a container; None where there is none of that name."""
@@ -226,6 +247,7 @@ def _forget_clients() -> None:
     _lock, _rest = threading.Lock(), _Rest()
     _disowned.extend(_clients.values())
     _clients.clear()
+    _id_locks.clear()
 
 
 _rest = _Rest()

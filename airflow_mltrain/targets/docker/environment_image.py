@@ -9,7 +9,7 @@ from typing import Final
 
 from docker.errors import APIError
 
-from airflow_mltrain.runtime.job_agent.container import ENVIRONMENTS_IN_IMAGE
+from airflow_mltrain.runtime.job_agent.environment import ENVIRONMENTS_IN_IMAGE
 from airflow_mltrain.targets.agent_entry import job_agent, python_candidates, python_command
 from airflow_mltrain.targets.base import EnvironmentRequest
 from airflow_mltrain.targets.docker.config import DockerTargetConfig

@@ -19,8 +19,8 @@ _RECEIVE_BYTES: Final = 256 * 1024
 _WAITING: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class ExecStream:
-    """The hijacked connection of an exec, as docker-py's `exec_start(socket=True)` gives it.
+class EngineStream:
+    """The hijacked connection of an exec or a container's own, as docker-py gives it.
 
     What the engine multiplexes is put together again; both outputs are one. One thread may receive
     while others send.
@@ -29,6 +29,7 @@ class ExecStream:
     def __init__(self, connection: Any) -> None:
         self._kept = connection  # which closes the socket when it is forgotten
         self._socket = getattr(connection, "_sock", connection)
+        self._response = getattr(connection, "_response", None)
         self._lock = threading.Lock()  # a TLS connection is used by one thread at a time
         self._buffer = bytearray()
         self._left = 0  # bytes of the frame under way
@@ -65,7 +66,15 @@ class ExecStream:
         """As `Stream` says."""
         with suppress(OSError, EOFError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._let_go()
+
+    def __del__(self) -> None:
+        self._let_go()  # without a word: in a forked child it is not its own
+
+    def _let_go(self) -> None:
         with suppress(OSError, EOFError):
+            if self._response is not None:  # it has the socket too
+                self._response.close()
             self._kept.close()
             self._socket.close()
 
@@ -101,7 +110,7 @@ class ExecStream:
             return 0
 
 
-class ChannelStream(ExecStream):
+class ChannelStream(EngineStream):
     """The same over `ssh://`, where the connection is a channel of paramiko's."""
 
     def __init__(self, connection: Any) -> None:
@@ -128,10 +137,10 @@ class ChannelStream(ExecStream):
         return sent
 
 
-def open_stream(connection: Any) -> ExecStream:
-    """The stream over what `exec_start` gave."""
+def open_stream(connection: Any) -> EngineStream:
+    """The stream over what `exec_start(socket=True)` or `attach_socket` gave."""
     return (
         ChannelStream(connection)
         if hasattr(connection, "get_transport")
-        else ExecStream(connection)
+        else EngineStream(connection)
     )

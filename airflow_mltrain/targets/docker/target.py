@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -30,7 +31,9 @@ from airflow_mltrain.targets.docker.container_description import inner_names
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.environment_image import EnvironmentImages
 from airflow_mltrain.targets.docker.image import Image, Images, RegistryLogin
+from airflow_mltrain.targets.docker.order import send_order
 from airflow_mltrain.targets.docker.preparation import QUIET
+from airflow_mltrain.targets.docker.stream import EngineStream
 from airflow_mltrain.targets.machine import spec_of
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
 from airflow_mltrain.targets.session_keeper import keeper_of
@@ -43,6 +46,21 @@ _END_LOOK_SECONDS: Final = 0.1
 _END_LOOKS: Final = 20
 
 _Result = TypeVar("_Result")
+
+
+@dataclass
+class _Begun:
+    """A job's container that was begun: in which image, and the stream to send the job on."""
+
+    image: Image
+    stream: Future[EngineStream | None]
+    is_taken: bool = False
+
+    def take_stream(self) -> EngineStream | None:
+        """The stream, if there is one and it was not used; raises why there is no container."""
+        found = self.stream.result()
+        is_taken, self.is_taken = self.is_taken, True
+        return None if is_taken else found
 
 
 class DockerTarget(RemoteMachine):
@@ -84,9 +102,9 @@ class DockerTarget(RemoteMachine):
         self._images = Images(self._engine, config, login)
         self._environments = EnvironmentImages(self._engine, config, self._images)
         self._containers = Containers(self._engine, config)
-        self._begun: dict[str, tuple[Image, Future[None]]] = {}
+        self._begun: dict[str, _Begun] = {}
         self._remade_from = (name, config, login, environments_max_bytes)
-        keeper.begin()  # an agent takes a while to begin, in which a snapshot can be taken
+        self._engine.call_up()  # which takes a while, in which a snapshot can be taken
 
     def __reduce__(self) -> tuple[object, ...]:
         return _remake, self._remade_from
@@ -111,11 +129,10 @@ class DockerTarget(RemoteMachine):
         """As `ComputeTarget` says; the job's container begins here, and waits for the job."""
         base = self._images.provide(job.image, preparation)
         self._agent.learn(base.id)
-        self._keeper.begin()
         image = self._environments.find(base, job.environment)
         labels = {} if image else self._environments.labels(base, job.environment)
-        begun: Future[None] = Future()
-        self._begun[job.run_id] = base, begun
+        begun: Future[EngineStream | None] = Future()
+        self._begun[job.run_id] = _Begun(base, begun)
         threading.Thread(
             target=self._begin,
             args=(job, image or base, labels, begun),
@@ -124,25 +141,32 @@ class DockerTarget(RemoteMachine):
         ).start()
         return base.facts
 
-    def start(self, job: Job) -> None:
+    def start(self, job: Job) -> bool:
+        """As `ComputeTarget` says; who began the container sends the job, others lay it down."""
         if job.run_id not in self._begun:
             self.prepare(job, QUIET)
-        base, begun = self._begun[job.run_id]
-        spec = self._spec(job, base)
-        credentials = None
+        begun = self._begun[job.run_id]
+        is_startable = True
         try:
-            if job.environment is not None:
-                credentials = dict(job.environment.credentials)
-                self._bring_uv(spec["environment"])
-            self._ask("lay_down", in_parts(job.first_log), spec=spec, credentials=credentials)
+            spec = self._spec(job, begun.image)
+            stream = begun.take_stream()
+            if stream is not None and send_order(stream, job, spec):
+                return True
+            is_startable = self._lay_down(job, spec)
+            if is_startable:
+                self._await_claim(job.run_id)
+            return is_startable
         finally:
-            self._begun.pop(job.run_id, None)
-        try:
-            begun.result()
-            self._await_claim(job.run_id)
-        except JobStartError:
-            self._ask("discard", run_id=job.run_id)
-            raise
+            if is_startable:  # else its container waits, and is asked for once more
+                self._begun.pop(job.run_id, None)
+
+    def _lay_down(self, job: Job, spec: Mapping[str, Any]) -> bool:
+        credentials = None
+        if job.environment is not None:
+            credentials = dict(job.environment.credentials)
+            self._bring_uv(spec["environment"])
+        log = in_parts(job.first_log)
+        return bool(self._ask("lay_down", log, spec=spec, credentials=credentials))
 
     def cancel(self, run_id: str) -> None:
         super().cancel(run_id)
@@ -197,7 +221,7 @@ class DockerTarget(RemoteMachine):
 
     def _require_no_fault(self, run_id: str) -> None:
         """JobStartError where a container that was begun is why no job agent can be."""
-        self._begun[run_id][1].result()
+        self._begun[run_id].stream.result()
         for _ in range(_END_LOOKS):
             why = self._containers.explain_no_begin(run_id)
             if why is not None:
@@ -209,14 +233,16 @@ class DockerTarget(RemoteMachine):
         return JobStartError(f"compute target {self.name!r} ({self._label}): {why}")
 
     def _begin(
-        self, job: Job, image: Image, labels: Mapping[str, str], begun: Future[None]
+        self,
+        job: Job,
+        image: Image,
+        labels: Mapping[str, str],
+        begun: Future[EngineStream | None],
     ) -> None:
         try:
-            self._containers.begin(job, image, labels)
+            begun.set_result(self._containers.begin(job, image, labels))
         except BaseException as error:  # noqa: BLE001 - whoever starts the job gets it
             begun.set_exception(error)
-        else:
-            begun.set_result(None)
 
     def _spec(self, job: Job, base: Image) -> dict[str, Any]:
         spec = spec_of(
@@ -239,6 +265,7 @@ class DockerTarget(RemoteMachine):
             why = self._containers.explain_no_begin(run_id)
             if why is not None and not self._is_claimed(run_id):
                 self._containers.remove(run_id)
+                self._ask("discard", run_id=run_id)
                 raise self._no_begin(why)
         raise self._engine.unreachable(
             f"run {run_id} did not begin within a minute; its container may yet, so repeat this"

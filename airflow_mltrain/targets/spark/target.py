@@ -77,8 +77,8 @@ class SparkTarget:
     def upload(self, blobs: Mapping[str, Path]) -> None:
         self._machine.upload(blobs)
 
-    def start(self, job: Job) -> None:
-        self._machine.start(self._driver_job(job))
+    def start(self, job: Job) -> bool:
+        return self._machine.start(self._driver_job(job))
 
     def observe(self, seen: Mapping[str, Seen], wait_seconds: float) -> dict[str, JobState]:
         return self._machine.observe(seen, wait_seconds)

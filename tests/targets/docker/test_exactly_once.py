@@ -14,6 +14,7 @@ from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Seen
 from airflow_mltrain.targets.docker.preparation import QUIET
+from airflow_mltrain.targets.docker.stream import EngineStream
 from airflow_mltrain.targets.registry import connect
 from tests.services.docker_jobs import DockerBench, processes_in
 from tests.services.jobs import wait_for, wait_until_ended
@@ -51,7 +52,7 @@ def _diary(bench: DockerBench) -> str:
     return (bench.outside / "diary").read_text()
 
 
-@pytest.mark.parametrize("method", ["create_container_from_config", "start"])
+@pytest.mark.parametrize("method", ["create_container_from_config", "attach_socket", "start"])
 def test_a_submitter_that_is_killed_between_two_steps_is_succeeded_by_another(
     target: ComputeTarget, bench: DockerBench, settings: Settings, method: str
 ) -> None:
@@ -65,6 +66,51 @@ def test_a_submitter_that_is_killed_between_two_steps_is_succeeded_by_another(
 
     # then
     assert (ended.status, ended.log) == (RunStatus.COMPLETED, b"done\n")
+    assert _diary(bench) == "ran\n"
+
+
+def _start_and_die_in_the_talk(settings: Settings, job: Job, method: str) -> None:
+    """Start a job, up to that method of the container's stream, and be killed there."""
+
+    def die(*_: object) -> bytes:
+        os._exit(9)
+
+    setattr(EngineStream, method, die)
+    connect("engine", settings).start(job)
+
+
+@pytest.mark.parametrize("method", ["send", "receive"])
+def test_a_submitter_that_is_killed_while_it_talks_to_the_container_is_succeeded_by_another(
+    target: ComputeTarget, bench: DockerBench, settings: Settings, method: str
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    _in_other_process(_start_and_die_in_the_talk, settings, job, method)
+
+    # when
+    target.start(job)
+    ended = wait_until_ended(target, job.run_id)
+
+    # then
+    assert (ended.status, ended.log) == (RunStatus.COMPLETED, b"done\n")
+    assert _diary(bench) == "ran\n"
+
+
+def test_a_submitter_that_hears_no_answer_finds_out_otherwise(
+    target: ComputeTarget, bench: DockerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    target.observe({}, 0)  # its agent answers
+
+    # when
+    with monkeypatch.context() as deaf:
+        deaf.setattr("airflow_mltrain.targets.docker.order._is_claimed", lambda _: False)
+        is_started = target.start(job)
+
+    # then
+    assert is_started
+    assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
     assert _diary(bench) == "ran\n"
 
 

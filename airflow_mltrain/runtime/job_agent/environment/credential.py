@@ -15,9 +15,14 @@ class CredentialError(Exception):
     """Credentials that no tool could be given; never says what they are."""
 
 
+def encode_credentials(credentials: Optional[Mapping[str, Sequence[str]]]) -> bytes:
+    """Host -> login and password as bytes, for `read_credentials`."""
+    return json.dumps(credentials).encode() if credentials else b""
+
+
 def hand_over(credentials: Optional[Mapping[str, Sequence[str]]]) -> int:
     """A descriptor to be another process's standard input; there `take_over` reads it."""
-    return hand_on(json.dumps(credentials).encode() if credentials else b"")
+    return hand_on(encode_credentials(credentials))
 
 
 def hand_on(content: bytes) -> int:

@@ -1,0 +1,59 @@
+"""Leaving a job to a supervisor that waits for it in a container."""
+
+import os
+import time
+from typing import Any, Dict, Optional
+
+from . import blobs
+from .environment.credential import encode_credentials
+from .folder import JobFolder, write_new
+
+_CLAIM_LOOK_SECONDS = 0.003
+
+
+def complete(root: str, spec: Dict[str, Any]) -> Dict[str, Any]:
+    """A job's spec with what is this machine's to say."""
+    environment = spec["environment"]
+    if environment is not None:
+        from .brought_tool import BroughtTools  # noqa: PLC0415  # dear at start-up
+
+        environment = dict(environment, uv=BroughtTools(root).uv())
+    runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    modules = os.path.join(runtime, "training")
+    return dict(spec, training_modules=modules, environment=environment)
+
+
+def lay_down(
+    root: str,
+    spec: Dict[str, Any],
+    log: bytes = b"",
+    credentials: Optional[Dict[str, Any]] = None,
+) -> bool:
+    """Leave a job to its supervisor; nothing if that run id was laid down before.
+
+    Its log begins with `log`. False, and nothing was laid down, where blobs that it needs are
+    missing.
+    """
+    folder = JobFolder(root, spec["run_id"])
+    if os.path.exists(folder.spec):
+        return True
+    if not blobs.are_there(root, spec):
+        return False
+    folder.create()
+    if log:
+        write_new(folder.log, log)
+    if credentials:
+        write_new(folder.credentials, encode_credentials(credentials))
+    folder.write_spec(spec)
+    return True
+
+
+def await_claim(root: str, run_id: str, wait_seconds: float) -> bool:
+    """Whether a supervisor has claimed the job, at the latest after `wait_seconds`."""
+    folder = JobFolder(root, run_id)
+    deadline = time.monotonic() + wait_seconds
+    while folder.read_state() is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_CLAIM_LOOK_SECONDS)
+    return True

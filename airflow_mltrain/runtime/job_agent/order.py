@@ -1,0 +1,82 @@
+"""A job that a container gets over its own input, from whoever began it.
+
+It comes as one line of JSON: `spec`, `log` in base64, `credentials`, and as `uv` the name of the
+one that could be brought along, with the `machine` it is for. The answer is a line as well. Who
+sends it may be killed at any moment, and another come, who lays the job down on the volume.
+"""
+
+import base64
+import json
+import os
+import select
+import time
+from typing import Any, Dict
+
+from . import handover
+from .environment.credential import encode_credentials
+
+# The latter is also what a container says that finds no job agent on its volume.
+CLAIMED, LACKING = b"[mltrain] claimed\n", b"[mltrain] lacking\n"
+_READ_BYTES = 256 * 1024
+_STDIN, _STDOUT = 0, 1
+
+
+class OrderInput:
+    """The standard input of a container, until its one line has come or its sender is gone."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.credentials = b""  # of package indexes, that came with the job
+        self._content = bytearray()
+
+    def take(self, root: str, seconds: float) -> None:
+        """Lay down the job that is ordered within some seconds; LACKING where it cannot be yet."""
+        if not self.is_open:
+            time.sleep(seconds)
+            return
+        if not select.select([_STDIN], [], [], seconds)[0]:
+            return
+        received = os.read(_STDIN, _READ_BYTES)
+        self._content += received
+        if received and not received.endswith(b"\n"):
+            return
+        self.close()
+        if received and not self._lay_down(root):
+            answer(LACKING)
+
+    def close(self) -> None:
+        """Take nothing more; what this process begins has nothing to read."""
+        if self.is_open:
+            self.is_open = False
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, _STDIN)
+            os.close(nothing)
+
+    def _lay_down(self, root: str) -> bool:
+        try:
+            order = json.loads(self._content.decode())
+        except ValueError:  # two may have begun the container at once, and sent one each
+            return False
+        try:
+            if _lacks_uv(root, order):
+                return False
+            log = base64.b64decode(order["log"])
+            is_laid_down = handover.lay_down(root, handover.complete(root, order["spec"]), log)
+        except OSError:  # a full disk: who asks the agent on it hears so
+            return False
+        self.credentials = encode_credentials(order["credentials"])
+        return is_laid_down
+
+
+def answer(words: bytes) -> None:
+    """Tell the sender, if it is still there, what became of its order."""
+    os.write(_STDOUT, words)
+
+
+def _lacks_uv(root: str, order: Dict[str, Any]) -> bool:
+    request, uv = order["spec"]["environment"], order["uv"]
+    if request is None or uv is None or uv["machine"] != os.uname().machine:
+        return False
+    from .brought_tool import BroughtTools  # noqa: PLC0415  # dear at start-up
+
+    return BroughtTools(root).lacks_uv(request, uv["name"])
