@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 # Where nobody looks at the list of skipped tests, a missing component is a failure.
 ifeq ($(CI),true)
-export MLTRAIN_REQUIRE ?= postgres,airflow,java,ssh,docker
+export MLTRAIN_REQUIRE ?= postgres,airflow,java,spark,ssh,docker
 endif
 
 bin := .venv/bin

@@ -186,6 +186,7 @@ def test_a_submitter_killed_at_any_moment_leaves_one_run_to_adopt(
         ({"environment": "unheard-of"}, ConfigurationError, "no environment 'unheard-of'"),
         ({"source_directory": "/no/such/folder"}, ConfigurationError, "/no/such/folder"),
         ({"run_config": {"framework": "PySpark"}}, ConfigurationError, "framework"),
+        ({"run_config": {"spark": {"executor_cores": 2}}}, ConfigurationError, "runs no Spark"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_recorded(
