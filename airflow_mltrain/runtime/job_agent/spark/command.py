@@ -12,6 +12,7 @@ from .driver import LOG_VARIABLE, WORDS_VARIABLE
 
 KEYTAB = "<keytab>"  # where the command line names the file of it
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")  # Spark takes paths apart at commas and the like
+_ANY_PYTHON = "python"  # then Spark's own configuration says which
 _QUICK_LAUNCHER = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # of the Java that only finds words
 _LEFT_OUT = ("outputs", "logs")
 _ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
@@ -107,7 +108,7 @@ def make_launch(
         archives.append("{}#{}".format(scratch.take(archive.pack(tree, say)), archive.NAME))
         variables["PYSPARK_DRIVER_PYTHON"] = os.path.join(tree, "bin", "python")
         variables["PYSPARK_PYTHON"] = "./{}/bin/python".format(archive.NAME)
-    elif interpreter != told["default_python"]:
+    elif interpreter not in (_ANY_PYTHON, told["default_python"]):
         variables["PYSPARK_DRIVER_PYTHON"] = variables["PYSPARK_PYTHON"] = interpreter
     if archives:
         argv += ["--archives", ",".join(archives)]
