@@ -65,13 +65,13 @@ with DAG(
     )
 
     @task
-    def summarize(run_id: str) -> dict[str, Any]:
+    def summarize(trained: str) -> dict[str, Any]:
         """How good the best model is, and where its application can be looked at."""
         from airflow_mltrain import Run, Workspace  # noqa: PLC0415 - not while the Dag is parsed
 
-        run = Run.get(Workspace.from_config(), run_id)
+        run = Run.get(Workspace.from_config(), trained)
         accuracy = float(run.get_metrics()["accuracy"])
-        application = run.properties.get("spark.application_id", "")
+        application = run.get_details()["properties"].get("spark.application_id", "")
         print(f"{application}: accuracy {accuracy:.3f}")
         return {"accuracy": accuracy, "application": application}
 
