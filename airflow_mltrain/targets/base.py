@@ -30,7 +30,7 @@ class Job:
     labels: Mapping[str, str] = field(default_factory=dict)  # whose job it is, for people
     first_log: bytes = b""  # what its log begins with
     spark: SparkRequest | None = None  # its words are a script and are for Spark; None: a program
-    spark_driver: Mapping[str, Any] | None = field(default=None, repr=False)  # for an agent
+    spark_driver: SparkDriver | None = None
     blobs: frozenset[str] = frozenset()  # that it needs beside those of its snapshot
 
 
@@ -56,6 +56,14 @@ class SparkRequest:
     executor_cores: int | None = None
     executor_instances: int | None = None
     expects_session: bool = False  # say so where the script makes none
+
+
+@dataclass(frozen=True)
+class SparkDriver:
+    """How a driver is begun on its machine, as the job agent there takes it."""
+
+    spec: Mapping[str, Any]
+    secrets: Mapping[str, Any] = field(repr=False)  # kept on no disk
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from airflow_mltrain.targets.machine import (
     built_environment,
     job_state,
     known_of,
+    secrets_of,
     spec_of,
 )
 
@@ -114,10 +115,10 @@ class LocalTarget:
             for name, value in os.environ.items()
             if not name.lstrip("_").startswith(_NOT_FOR_SCRIPTS)  # they hold Airflow's secrets
         }
-        credentials = dict(job.environment.credentials) if job.environment else None
+        secrets = secrets_of(job)
         try:
             with self._reached():
-                return verbs.start(str(self._root), spec, variables, credentials=credentials)
+                return verbs.start(str(self._root), spec, variables, secrets=secrets)
         except verbs.StartError as error:
             raise JobStartError(
                 f"compute target {self.name!r} could not start run {job.run_id}: {error}"

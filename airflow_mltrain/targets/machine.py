@@ -21,7 +21,7 @@ def spec_of(
     environments_max_bytes: int | None,
     gpus: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """A job as `job.json` has it, without what its machine adds and without credentials.
+    """A job as `job.json` has it, without what its machine adds and without secrets.
 
     `gpus` are the cards that were declared, each with the name that a script knows it by; None
     where the machine is to be looked at. Raises JobStartError where it asks for more.
@@ -43,8 +43,18 @@ def spec_of(
         "max_concurrent_runs": max_concurrent_runs,
         "gpus": _cards(job, gpus),
         "environment": environment,
-        "spark": None if job.spark_driver is None else dict(job.spark_driver),
+        "spark": None if job.spark_driver is None else dict(job.spark_driver.spec),
     }
+
+
+def secrets_of(job: Job) -> dict[str, Any] | None:
+    """What goes with a job's spec and is kept nowhere, as `job_agent/secret.py` has it."""
+    found: dict[str, Any] = {}
+    if job.environment is not None and job.environment.credentials:
+        found["indexes"] = dict(job.environment.credentials)
+    if job.spark_driver is not None:
+        found["spark"] = dict(job.spark_driver.secrets)
+    return found or None
 
 
 def as_they_are(gpus: Sequence[str] | None) -> dict[str, str] | None:

@@ -28,6 +28,7 @@ from airflow_mltrain.targets.machine import (
     by_this_clock,
     job_state,
     known_of,
+    secrets_of,
     spec_of,
 )
 from airflow_mltrain.targets.received_tree import ReceivedTree
@@ -110,15 +111,13 @@ class RemoteMachine:
             environments_max_bytes=settings.environments_max_bytes,
             gpus=settings.gpus,
         )
-        credentials = None
         if job.environment is not None:
-            credentials = dict(job.environment.credentials)
             self._bring_uv(spec["environment"])
         is_started = self._ask(
             "start",
             spec=spec,
             variables=dict(settings.environment_variables),
-            credentials=credentials,
+            secrets=secrets_of(job),
         )
         return bool(is_started)
 

@@ -15,9 +15,10 @@ import pytest
 
 from airflow_mltrain.runtime.job_agent.environment import builder
 from airflow_mltrain.runtime.job_agent.environment.builder import Builder
-from airflow_mltrain.runtime.job_agent.environment.credential import CredentialError, hand_on
+from airflow_mltrain.runtime.job_agent.environment.credential import CredentialError
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.runtime.job_agent.installer.installation import InstallError
+from airflow_mltrain.runtime.job_agent.secret import hand_on
 from tests.services.environment_cache import (
     CacheBench,
     environment_request,
@@ -28,7 +29,7 @@ from tests.services.environment_cache import (
 from tests.services.jobs import wait_for
 
 _REQUEST = environment_request("alpha")
-_SECRETS = b'{"127.0.0.1": ["reader", "open-sesame"]}'
+_SECRETS = b'{"indexes": {"127.0.0.1": ["reader", "open-sesame"]}}'
 
 
 @pytest.mark.parametrize("is_resolver", [True, False])
@@ -178,7 +179,10 @@ def test_a_password_that_no_tool_could_read_is_refused_unsaid(
     assert list(bench.trees.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"host": "secret"}', '{"host": ["secret"]}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[1]", '{"indexes": {"host": "secret"}}', '{"indexes": {"host": ["secret"]}}'],
+)
 def test_damaged_secrets_are_refused_unsaid(
     job: JobFolder, capfd: pytest.CaptureFixture[str], content: str
 ) -> None:

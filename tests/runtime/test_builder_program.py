@@ -103,7 +103,7 @@ def test_a_wheel_of_ones_own_is_installed_with_what_it_needs_from_a_private_inde
         request["recipe"] = recipe(reference, index={"url": index.url})
         job = job_folder(bench, request)
 
-        secrets = json.dumps({"127.0.0.1": _SECRET}).encode()
+        secrets = json.dumps({"indexes": {"127.0.0.1": _SECRET}}).encode()
 
         # when
         code, log = run_builder(job, _RealInstaller(find_tools()), capfd, secrets)

@@ -82,7 +82,7 @@ class Box:
     def order(self, **changes: Any) -> bytes:
         """The line that says what to do."""
         log = base64.b64encode(b"prepared\n").decode()
-        order = {"spec": self.spec, "log": log, "credentials": None, "uv": None, **changes}
+        order = {"spec": self.spec, "log": log, "secrets": None, "uv": None, **changes}
         return json.dumps(order).encode() + b"\n"
 
     def lay_down(self) -> bool:
@@ -251,11 +251,11 @@ def test_a_canceled_job_that_is_on_its_way_is_recorded_as_canceled(box: Box) -> 
     assert box.log == "prepared\n"
 
 
-def test_credentials_that_come_with_a_job_are_on_no_disk(box: Box) -> None:
+def test_secrets_that_come_with_a_job_are_on_no_disk(box: Box) -> None:
     box.send_blobs()
     process = box.begin()
 
-    answer = answer_to(process, box.order(credentials={"index.example": ["me", _SECRET]}))
+    answer = answer_to(process, box.order(secrets={"indexes": {"index.example": ["me", _SECRET]}}))
     process.wait(20)
 
     files = [path for path in box.root.rglob("*") if path.is_file()]

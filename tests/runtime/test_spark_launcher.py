@@ -41,8 +41,6 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.delenv("SPARK_CONF_DIR", raising=False)
     told = {
         "command": ["spark-submit", "--master", "spark://m:7077"],
-        "properties": {"spark.a": "ours"},
-        "keytab": None,
         "default_python": "python3",
     }
     return {
@@ -53,7 +51,8 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def _launch(folder: JobFolder, spec: dict[str, Any]) -> Any:
-    return make_launch(folder, spec, None, Scratch(folder), print)
+    secrets = {"properties": {"spark.a": "ours"}, "keytab": None}
+    return make_launch(folder, spec, secrets, None, Scratch(folder), print)
 
 
 def test_words_of_the_script_are_in_a_file_and_not_in_the_command(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_mltrain.runtime.job_agent.environment import builder
 from airflow_mltrain.runtime.job_agent.environment.builder import Builder, Installer
 from airflow_mltrain.runtime.job_agent.environment.cache import EnvironmentCache
-from airflow_mltrain.runtime.job_agent.environment.credential import hand_on
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
+from airflow_mltrain.runtime.job_agent.secret import hand_on
 from tests.fakes.installer import PlainInstaller, builds, is_whole
 from tests.services.installation import recipe
 from tests.services.requirement import require

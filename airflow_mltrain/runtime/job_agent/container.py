@@ -33,14 +33,14 @@ def main(root: str, run_id: str, user: Optional[str], *, is_ordered: bool) -> in
     if not _await_job(folder, orders):
         return _NOTHING_TO_DO
     orders.close()
-    laid_down = _take_credentials(folder)
+    laid_down = _take_secrets(folder)
     try:
         script_user = _find_script_user(user)
     except UnknownUserError as error:
         print(error, file=sys.stderr)
         return 1
     supervisor = Supervisor(
-        folder, orders.credentials or laid_down, script_user, {"is_contained": True}
+        folder, orders.secrets or laid_down, script_user, {"is_contained": True}
     )
     if not folder.hold_life() or not supervisor.claim():
         return _NOTHING_TO_DO
@@ -77,9 +77,9 @@ def _find_script_user(user: Optional[str]) -> Optional[ScriptUser]:
     return None if found is None or found.uid == 0 else found
 
 
-def _take_credentials(folder: JobFolder) -> bytes:
+def _take_secrets(folder: JobFolder) -> bytes:
     """What was laid down for the builder of an environment; it lies there no longer."""
-    content = read_from(folder.credentials, 0, size_of(folder.credentials))
+    content = read_from(folder.secrets, 0, size_of(folder.secrets))
     if content:
-        os.unlink(folder.credentials)
+        os.unlink(folder.secrets)
     return content

@@ -44,7 +44,7 @@ class JobFolder:
         self.burial_lock = os.path.join(self.path, "lock")
         self.supervisor_log = os.path.join(self.path, "supervisor.log")
         self.environment = os.path.join(self.path, "environment.json")
-        self.credentials = os.path.join(self.path, "credentials")
+        self.secrets = os.path.join(self.path, "secrets")
         self.preparation_fault = os.path.join(self.path, "preparation-fault")
         self._script_fault = os.path.join(self.path, "script-fault")
         self._reserve = os.path.join(self.path, "state.reserve")

@@ -5,8 +5,8 @@ import time
 from typing import Any, Dict, Optional
 
 from . import blobs
-from .environment.credential import encode_credentials
 from .folder import JobFolder, write_new
+from .secret import Secrets, encode_secrets
 
 _CLAIM_LOOK_SECONDS = 0.003
 
@@ -27,7 +27,7 @@ def lay_down(
     root: str,
     spec: Dict[str, Any],
     log: bytes = b"",
-    credentials: Optional[Dict[str, Any]] = None,
+    secrets: Optional[Secrets] = None,
 ) -> bool:
     """Leave a job to its supervisor; nothing if that run id was laid down before.
 
@@ -42,8 +42,8 @@ def lay_down(
     folder.create()
     if log:
         write_new(folder.log, log)
-    if credentials:
-        write_new(folder.credentials, encode_credentials(credentials))
+    if secrets:
+        write_new(folder.secrets, encode_secrets(secrets))
     folder.write_spec(spec)
     return True
 

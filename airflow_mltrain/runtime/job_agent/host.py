@@ -110,18 +110,18 @@ class Host:
         _: Exchange,
         spec: Dict[str, Any],
         variables: Dict[str, str],
-        credentials: Optional[Dict[str, Any]],
+        secrets: Optional[Dict[str, Any]],
     ) -> bool:
         inherited = dict(os.environ, **variables)
         completed = handover.complete(self._root, spec)
-        return verbs.start(self._root, completed, inherited, credentials=credentials)
+        return verbs.start(self._root, completed, inherited, secrets=secrets)
 
     def _lay_down(
-        self, exchange: Exchange, spec: Dict[str, Any], credentials: Optional[Dict[str, Any]]
+        self, exchange: Exchange, spec: Dict[str, Any], secrets: Optional[Dict[str, Any]]
     ) -> bool:
         log = b"".join(exchange.parts())
         completed = handover.complete(self._root, spec)
-        return handover.lay_down(self._root, completed, log, credentials)
+        return handover.lay_down(self._root, completed, log, secrets)
 
     def _await_claim(self, _: Exchange, run_id: str, wait_seconds: float) -> bool:
         return handover.await_claim(self._root, run_id, wait_seconds)

@@ -1,8 +1,8 @@
 """A job that a container gets over its own input, from whoever began it.
 
-It comes as one line of JSON: `spec`, `log` in base64, `credentials`, and as `uv` the name of the
-one that could be brought along, with the `machine` it is for. The answer is a line as well. Who
-sends it may be killed at any moment, and another come, who lays the job down on the volume.
+It comes as one line of JSON: `spec`, `log` in base64, `secrets`, and as `uv` the name of the one
+that could be brought along, with the `machine` it is for. The answer is a line as well. Who sends
+it may be killed at any moment, and another come, who lays the job down on the volume.
 """
 
 import base64
@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict
 
 from . import handover
-from .environment.credential import encode_credentials
+from .secret import encode_secrets
 
 # The latter is also what a container says that finds no job agent on its volume.
 CLAIMED, LACKING = b"[mltrain] claimed\n", b"[mltrain] lacking\n"
@@ -26,7 +26,7 @@ class OrderInput:
 
     def __init__(self) -> None:
         self.is_open = True
-        self.credentials = b""  # of package indexes, that came with the job
+        self.secrets = b""  # that came with the job
         self._content = bytearray()
 
     def take(self, root: str, seconds: float) -> None:
@@ -64,7 +64,7 @@ class OrderInput:
             is_laid_down = handover.lay_down(root, handover.complete(root, order["spec"]), log)
         except OSError:  # a full disk: who asks the agent on it hears so
             return False
-        self.credentials = encode_credentials(order["credentials"])
+        self.secrets = encode_secrets(order["secrets"])
         return is_laid_down
 
 

@@ -1,14 +1,15 @@
 """The script of a job as a process: what it is given, and why it could not begin."""
 
+import contextlib
 import os
 import subprocess
 import sys
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from . import process
-from .environment.credential import hand_on
 from .folder import JobFolder
 from .script_user import ScriptUser
+from .secret import hand_on
 
 _BOOT_BUILDER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -35,28 +36,36 @@ def spawn(
     spec: Dict[str, Any],
     environment: Optional[str] = None,
     user: Optional[ScriptUser] = None,
+    secrets: bytes = b"",
 ) -> int:
     """Begin the script and return its pid; the caller reaps it, and it dies with the caller.
 
-    `environment` is the folder of a virtual environment, whose programs come first.
+    `environment` is the folder of a virtual environment, whose programs come first. `secrets` are
+    for what begins a Spark driver, not for the script.
     """
     variables = _variables(folder, spec, environment, user)
-    if spec.get("spark") is not None:
-        argv = [*_own_program(_BOOT_SPARK), folder.root, folder.run_id, environment or ""]
+    if spec.get("spark") is None:
+        argv = _program(spec["argv"], variables)
         return _spawn(folder, argv, folder.code, variables, user=user)
-    return _spawn(folder, _program(spec["argv"], variables), folder.code, variables, user=user)
+    argv = [*_own_program(_BOOT_SPARK), folder.root, folder.run_id, environment or ""]
+    with _handed_on(secrets) as handed_over:
+        return _spawn(folder, argv, folder.code, variables, stdin=handed_over, user=user)
 
 
-def spawn_builder(folder: JobFolder, credentials: bytes) -> int:
+def spawn_builder(folder: JobFolder, secrets: bytes) -> int:
     """Begin to build the job's environment, as `spawn` begins its script."""
-    argv = [*_own_program(_BOOT_BUILDER), folder.root]
-    handed_over = hand_on(credentials)
+    argv = [*_own_program(_BOOT_BUILDER), folder.root, folder.run_id]
+    with _handed_on(secrets) as handed_over:
+        return _spawn(folder, argv, folder.path, dict(os.environ), stdin=handed_over)
+
+
+@contextlib.contextmanager
+def _handed_on(secrets: bytes) -> Iterator[int]:
+    descriptor = hand_on(secrets)
     try:
-        return _spawn(
-            folder, [*argv, folder.run_id], folder.path, dict(os.environ), stdin=handed_over
-        )
+        yield descriptor
     finally:
-        os.close(handed_over)
+        os.close(descriptor)
 
 
 def _own_program(boot: str) -> List[str]:

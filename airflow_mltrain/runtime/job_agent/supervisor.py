@@ -11,10 +11,10 @@ from . import process, slot
 from .burial import bury_if_dead
 from .checkout import DamagedBlobError, check_out
 from .children import Children
-from .environment.credential import take_over
 from .folder import JobFolder, read_from, size_of
 from .script import SpawnError, spawn, spawn_builder
 from .script_user import ScriptUser
+from .secret import take_over
 from .spare import Spares
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ class Supervisor:
     def __init__(
         self,
         folder: JobFolder,
-        credentials: bytes,
+        secrets: bytes,
         script_user: Optional[ScriptUser] = None,
         facts: Optional[Dict[str, Any]] = None,
     ) -> None:
         self._folder = folder
-        self._credentials = credentials  # of package indexes, as `credential.hand_over` gave them
+        self._secrets = secrets  # as `secret.hand_over` gave them
         self._script_user = script_user  # None: the one who runs this
         supervisor = dict(process.identity(), **(facts or {}))
         self._is_contained = bool(supervisor.get("is_contained"))
@@ -156,7 +156,7 @@ class Supervisor:
         self._check_stop()
         self._is_building = True
         try:
-            builder = spawn_builder(self._folder, self._credentials)
+            builder = spawn_builder(self._folder, self._secrets)
         except SpawnError as error:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
         wait_status = self._await(builder, deadline, reason)
@@ -230,7 +230,9 @@ class Supervisor:
         self._state["started_at"] = time.time()
         self._record("Running")  # before it prints anything, so that nobody sees that first
         try:
-            self._script = spawn(self._folder, self._spec, environment, self._script_user)
+            self._script = spawn(
+                self._folder, self._spec, environment, self._script_user, self._secrets
+            )
         except SpawnError as error:
             del self._state["started_at"]
             self._state["exit_code"] = error.exit_code

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from . import blobs, process
 from .burial import bury_if_dead, bury_with, last_words
-from .environment.credential import hand_over
 from .folder import TERMINAL, JobFolder, write_new
 from .observer import Observer
 from .removal import make_removable
+from .secret import Secrets, hand_over
 
 if TYPE_CHECKING:
     from .environment.cache import EnvironmentCache
@@ -34,14 +34,13 @@ def start(
     spec: Dict[str, Any],
     variables: Dict[str, str],
     interpreter: str = sys.executable,
-    credentials: Optional[Dict[str, Any]] = None,
+    secrets: Optional[Secrets] = None,
 ) -> bool:
     """Start a job in the background; nothing if that run id was started before.
 
-    `variables` are the environment its processes begin with, `credentials` what the package
-    indexes of its environment ask for: host -> [login, password]. Returns once a supervisor has
-    claimed the job, and raises StartError with the reason if none did. False, and nothing was
-    started, where blobs that it needs are missing.
+    `variables` are the environment its processes begin with. Returns once a supervisor has claimed
+    the job, and raises StartError with the reason if none did. False, and nothing was started,
+    where blobs that it needs are missing.
     """
     folder = JobFolder(root, spec["run_id"])
     if folder.read_state() is not None:
@@ -52,7 +51,7 @@ def start(
     try:
         folder.create()
         folder.write_spec(spec)
-        is_claimed = _launch(folder, variables, interpreter, credentials)
+        is_claimed = _launch(folder, variables, interpreter, secrets)
     except OSError as error:
         why = str(error)
     # A supervisor's own word counts first: its script may have removed the claim by now.
@@ -137,12 +136,12 @@ def _launch(
     folder: JobFolder,
     variables: Dict[str, str],
     interpreter: str,
-    credentials: Optional[Dict[str, Any]],
+    secrets: Optional[Secrets],
 ) -> bool:
     """Run a supervisor, detached from this process; False if it died before the job had one."""
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     ready, ready_end = os.pipe()
-    handed_over = hand_over(credentials)
+    handed_over = hand_over(secrets)
     argv = [interpreter, "-I", "-S", "-X", "utf8", "-c", _BOOT, runtime, folder.root]
     try:
         with open(folder.supervisor_log, "ab") as log:

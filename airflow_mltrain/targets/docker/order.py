@@ -14,6 +14,7 @@ from airflow_mltrain.runtime.job_agent.order import CLAIMED, LACKING
 from airflow_mltrain.targets.base import Job
 from airflow_mltrain.targets.bundled_uv import find_bundled_uv
 from airflow_mltrain.targets.docker.stream import EngineStream
+from airflow_mltrain.targets.machine import secrets_of
 
 _ANSWER_SECONDS: Final = 60.0
 _RECEIVE_BYTES: Final = 4096
@@ -28,7 +29,7 @@ def send_order(stream: EngineStream, job: Job, spec: Mapping[str, Any]) -> bool:
     order = {
         "spec": spec,
         "log": base64.b64encode(job.first_log).decode(),
-        "credentials": dict(job.environment.credentials) if job.environment else None,
+        "secrets": secrets_of(job),
         "uv": uv and {"name": uv.name, "machine": os.uname().machine},
     }
     try:

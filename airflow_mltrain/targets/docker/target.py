@@ -34,7 +34,7 @@ from airflow_mltrain.targets.docker.image import Image, Images, RegistryLogin
 from airflow_mltrain.targets.docker.order import send_order
 from airflow_mltrain.targets.docker.preparation import QUIET
 from airflow_mltrain.targets.docker.stream import EngineStream
-from airflow_mltrain.targets.machine import spec_of
+from airflow_mltrain.targets.machine import secrets_of, spec_of
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
 from airflow_mltrain.targets.session_keeper import keeper_of
 
@@ -161,12 +161,10 @@ class DockerTarget(RemoteMachine):
                 self._begun.pop(job.run_id, None)
 
     def _lay_down(self, job: Job, spec: Mapping[str, Any]) -> bool:
-        credentials = None
         if job.environment is not None:
-            credentials = dict(job.environment.credentials)
             self._bring_uv(spec["environment"])
         log = in_parts(job.first_log)
-        return bool(self._ask("lay_down", log, spec=spec, credentials=credentials))
+        return bool(self._ask("lay_down", log, spec=spec, secrets=secrets_of(job)))
 
     def cancel(self, run_id: str) -> None:
         super().cancel(run_id)

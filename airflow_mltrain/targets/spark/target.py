@@ -14,6 +14,7 @@ from airflow_mltrain.targets.base import (
     JobState,
     Preparation,
     Seen,
+    SparkDriver,
     SparkRequest,
 )
 from airflow_mltrain.targets.check import Finding
@@ -121,14 +122,12 @@ class SparkTarget:
             found["SPARK_HOME"] = self._config.spark_home
         return found
 
-    def _driver(self, run_id: str, request: SparkRequest) -> dict[str, Any]:
+    def _driver(self, run_id: str, request: SparkRequest) -> SparkDriver:
         """What a job agent is told, as `job_agent.spark.launcher` reads it."""
         command = make_command(self.name, self._conn_id, run_id, request)
         config = self._config
-        return {
+        spec = {
             "command": list(command.words),
-            "properties": dict(request.properties),
-            "keytab": command.keytab,
             "expects_session": request.expects_session,
             "default_python": _DEFAULT_PYTHON,
             "master": command.master,
@@ -136,3 +135,5 @@ class SparkTarget:
             "history_pages": config.history_pages,
             "executor_timeout_seconds": config.executor_timeout_seconds,
         }
+        secrets = {"properties": dict(request.properties), "keytab": command.keytab}
+        return SparkDriver(spec, secrets)

@@ -23,8 +23,9 @@ from .. import file_lock
 from ..folder import JobFolder, read_from, size_of
 from ..installer import installation
 from ..installer.tool import InstallError, Tools
+from ..secret import take_over
 from .cache import EnvironmentCache
-from .credential import CredentialError, Credentials, read_credentials, take_over, write_netrc
+from .credential import CredentialError, Credentials, read_credentials, write_netrc
 from .interpreter import InterpreterNotFoundError, ask_interpreter
 from .key import Foundation, key_of
 from .private_wheel import materialise, refer
@@ -215,7 +216,7 @@ def say(words: str) -> None:
 def main(argv: List[str], own_installer: Installer = installation) -> None:
     """Have the environment of one job ready; `argv`: root and run id. Prints to the job's log.
 
-    Credentials come by standard input, as `credential.hand_over` gives them.
+    Credentials come by standard input, as `secret.hand_over` gives them.
 
     Exits with 1 where it failed, and leaves the reason in the job's folder.
     """

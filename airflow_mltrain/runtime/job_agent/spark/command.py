@@ -84,6 +84,7 @@ class Scratch:
 def make_launch(
     folder: JobFolder,
     spec: Dict[str, Any],
+    secrets: Dict[str, Any],
     tree: Optional[str],
     scratch: Scratch,
     say: Callable[[str], None],
@@ -92,13 +93,13 @@ def make_launch(
     told = spec["spark"]
     variables = dict(os.environ)
     program = find_submit(told["command"][0], variables)
-    properties = dict(_read_defaults(program, variables), **told["properties"])
+    properties = dict(_read_defaults(program, variables), **secrets["properties"])
     properties["spark.mltrain.runId"] = folder.run_id
     argv = [program, *told["command"][1:]]
-    if told["keytab"] is not None:
+    if secrets["keytab"] is not None:
         import base64  # noqa: PLC0415  # hardly ever needed
 
-        keytab = scratch.write("keytab", base64.b64decode(told["keytab"]))
+        keytab = scratch.write("keytab", base64.b64decode(secrets["keytab"]))
         argv = [keytab if word == KEYTAB else word for word in argv]
     argv += ["--properties-file", scratch.write("properties", _encoded(properties))]
     argv += ["--py-files", _zip_modules(folder, spec, scratch)]

@@ -9,6 +9,7 @@ import time
 from typing import Any, Dict, List, Optional
 
 from ..folder import JobFolder, read_from, size_of
+from ..secret import read_secrets, take_over
 from .command import Launch, LaunchError, Scratch, find_java, make_launch
 
 _LOG = "spark.log"
@@ -23,8 +24,9 @@ class _StopError(Exception):
 class Launcher:
     """Runs the driver of one job, to its end."""
 
-    def __init__(self, folder: JobFolder, tree: Optional[str]) -> None:
+    def __init__(self, folder: JobFolder, tree: Optional[str], secrets: Dict[str, Any]) -> None:
         self._folder = folder
+        self._secrets = secrets  # `properties` of Spark, and a `keytab` in Base64 or None
         self._spec = folder.read_spec()
         self._tree = tree
         self._told: Dict[str, Any] = self._spec["spark"]
@@ -38,7 +40,7 @@ class Launcher:
         signal.signal(signal.SIGTERM, self._note_stop)
         scratch = Scratch(self._folder)
         try:
-            launch = make_launch(self._folder, self._spec, self._tree, scratch, say)
+            launch = make_launch(self._folder, self._spec, self._secrets, self._tree, scratch, say)
             find_java(launch.variables)
             return self._drive(launch)
         except LaunchError as error:
@@ -172,10 +174,12 @@ def _end_of(path: str, count: int) -> str:
 def main(argv: List[str]) -> None:
     """Run the driver of the job of `argv`: root, run id, and its environment's folder, or "".
 
-    Prints to the job's log, and ends as the driver ended.
+    Prints to the job's log, and ends as the driver ended. Its secrets come by standard input, as
+    `secret.hand_over` gives them.
     """
     root, run_id, tree = argv
-    code = Launcher(JobFolder(root, run_id), tree or None).run()
+    secrets = read_secrets(take_over(), "spark")
+    code = Launcher(JobFolder(root, run_id), tree or None, secrets).run()
     if code < 0:
         with contextlib.suppress(OSError):  # SIGKILL is never handled
             signal.signal(-code, signal.SIG_DFL)
