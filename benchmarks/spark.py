@@ -36,7 +36,7 @@ _TARGET = "cluster"
 _NOTE_TIME = "import sys, time; open(sys.argv[1], 'w').write(str(time.time()))\n"
 _SESSION = "from pyspark.sql import SparkSession; SparkSession.builder.getOrCreate().stop()\n"
 _PACKAGES = ["numpy==2.2.6", "scikit-learn==1.7.2"]
-_SCALE_ARGUMENTS = ["--folds", "3", "--trees", "40", "80", "--depths", "8", "10"]
+_SCALE_ARGUMENTS = ["--folds", "2", "--trees", "40", "--depths", "8", "10"]
 
 
 def main() -> None:

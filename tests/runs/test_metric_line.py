@@ -62,3 +62,14 @@ def test_any_bytes_are_survived(data: bytes, is_complete: bool) -> None:  # noqa
     lines = parse_metric_lines(data, is_complete=is_complete)
 
     assert 0 <= lines.length <= len(data)
+
+
+def test_a_property_is_read_unless_it_is_one_that_the_product_goes_by() -> None:
+    data = (
+        b'{"type": "property", "name": "spark.application_id", "value": "app-1"}\n'
+        b'{"type": "property", "name": "mltrain.place", "value": "elsewhere"}\n'
+    )
+
+    lines = parse_metric_lines(data, is_complete=True)
+
+    assert lines.properties == {"spark.application_id": "app-1"}
