@@ -120,9 +120,9 @@ def start(
         if not preparation.is_late:
             return workspace.history.get(record.run_id)
         words = f"its preparation took longer than prepare_timeout_seconds = {limit_seconds}"
-        raise _fail(workspace, record, preparation, words) from None
+        return _fail(workspace, record, preparation, JobStartError(words))
     except JobStartError as error:
-        raise _fail(workspace, record, preparation, str(error)) from error
+        return _fail(workspace, record, preparation, error)
     onlooker.note_shown(record.run_id, len(preparation.log))
     if facts:
         workspace.history.annotate(record.run_id, properties=facts)
@@ -130,12 +130,19 @@ def start(
 
 
 def _fail(
-    workspace: Workspace, record: RunRecord, preparation: RunPreparation, words: str
-) -> JobStartError:
-    """Record that a run never began, with what its preparation said for its log."""
+    workspace: Workspace, record: RunRecord, preparation: RunPreparation, error: JobStartError
+) -> RunRecord:
+    """Record that a run never began, with what its preparation said for its log, and raise why.
+
+    One that was canceled meanwhile is returned: that is why.
+    """
     preparation.keep()
-    workspace.history.advance(record.run_id, RunStatus.FAILED, error=words, ended_at=_now())
-    return JobStartError(words)
+    record = workspace.history.advance(
+        record.run_id, RunStatus.FAILED, error=str(error), ended_at=_now()
+    )
+    if record.status is RunStatus.CANCELED:
+        return record
+    raise error from error.__cause__
 
 
 def cancel(workspace: Workspace, run_id: str) -> RunRecord:

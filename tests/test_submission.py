@@ -14,6 +14,7 @@ from airflow_mltrain import progress, submission
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import (
     ConfigurationError,
+    JobStartError,
     SnapshotError,
     TargetNotFoundError,
     TargetUnreachableError,
@@ -22,7 +23,8 @@ from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.submission import Occasion
-from airflow_mltrain.targets.base import Seen
+from airflow_mltrain.targets.base import Job, Seen
+from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
 
 KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
@@ -281,6 +283,34 @@ def test_tags_of_a_script_join_those_of_its_config(workspace: Workspace, tmp_pat
     record = ended(workspace, submission.submit(workspace, "churn", config))
 
     assert workspace.history.get(record.run_id).tags == {"team": "growth", "stage": "late"}
+
+
+def test_a_run_that_was_canceled_as_it_failed_to_start_is_canceled(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel_and_fail(_: LocalTarget, job: Job) -> bool:
+        submission.cancel(workspace, job.run_id)
+        raise JobStartError("its container was removed")
+
+    monkeypatch.setattr(LocalTarget, "start", cancel_and_fail)
+
+    record = submission.submit(workspace, "churn", make_config(tmp_path, "print()"), FIRST)
+
+    assert record.status is RunStatus.CANCELED
+    assert workspace.history.get(record.run_id).status is RunStatus.CANCELED
+
+
+def test_blobs_that_vanish_as_soon_as_they_are_sent_are_said(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalTarget, "start", lambda *_: False)
+
+    with pytest.raises(JobStartError, match="removed there as soon as they were sent"):
+        submission.submit(workspace, "churn", make_config(tmp_path, "print()"), FIRST)
+
+    record = workspace.history.find_latest(KEY)
+    assert record is not None
+    assert record.status is RunStatus.FAILED
 
 
 def test_outputs_of_a_canceled_run_are_kept(workspace: Workspace, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from airflow_mltrain.errors import ConfigurationError
 _COORDINATES: Final = re.compile(r"[^\s:,]+:[^\s:,]+:[^\s:,]+")
 _MEMORY: Final = re.compile(r"[1-9][0-9]*[kmgt]b?", re.IGNORECASE)
 _PROPERTY: Final = re.compile(r"spark\.[^\s=]+")
+_WITH_LOGIN: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^/\s]*@")
 _SECRET: Final = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)  # as Spark does
 _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _OWN_SETTINGS: Final = {
@@ -36,6 +37,11 @@ def _check_package(package: str) -> str:
 def _check_place(place: str) -> str:
     if "," in place:
         raise ValueError("it should be one place without ','; give each as an item of the list")
+    if _WITH_LOGIN.match(place):
+        raise ValueError(
+            "a login in an address is kept and shown wherever the run is; leave it out, and give "
+            "it to Spark on the driver's machine, in the file that spark.jars.ivySettings names"
+        )
     return place
 
 

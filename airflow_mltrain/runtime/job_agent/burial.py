@@ -88,6 +88,7 @@ def _is_contained(state: Dict[str, Any]) -> bool:
 def _record_end(folder: JobFolder, state: Dict[str, Any], reason: str) -> None:
     is_canceled = folder.is_marked_canceled()
     _remove_half_built(folder)
+    folder.remove_secrets()
     state.update(
         status="Canceled" if is_canceled else "Failed",
         reason=None if is_canceled else reason,

@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional
 from . import file_lock
 
 TERMINAL = ("Completed", "Failed", "Canceled")
+SPARK_SECRETS = ("spark/properties", "spark/keytab")  # as `spark/command.py` writes them
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _RESERVE_BYTES = 16 * 1024
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024
@@ -89,6 +90,14 @@ class JobFolder:
     def read_script_fault(self) -> Optional[str]:
         """What `write_script_fault` left."""
         return read_from(self._script_fault, 0, _FAULT_BYTES).decode(errors="replace") or None
+
+    def remove_secrets(self) -> None:
+        """Remove what was to be read by the job's processes alone, whoever of them was killed."""
+        with contextlib.suppress(FileNotFoundError):
+            names = os.listdir(self.path)
+            drafts = [name for name in names if name.startswith("secrets")]
+            for name in (*drafts, *SPARK_SECRETS):
+                _remove(os.path.join(self.path, name))
 
     def claim(self, state: Dict[str, Any]) -> bool:
         """Become the job's only supervisor, for good; False if it has or had one."""
@@ -238,5 +247,5 @@ def _encoded(state: Dict[str, Any]) -> bytes:
 
 
 def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         os.unlink(path)

@@ -1,5 +1,6 @@
 """Leaving a job to a supervisor that waits for it in a container."""
 
+import contextlib
 import os
 import time
 from typing import Any, Dict, Optional
@@ -43,9 +44,23 @@ def lay_down(
     if log:
         write_new(folder.log, log)
     if secrets:
+        folder.remove_secrets()  # of who was killed here, and had others
         write_new(folder.secrets, encode_secrets(secrets))
     folder.write_spec(spec)
     return True
+
+
+def withdraw(root: str, run_id: str) -> None:
+    """Take back a job that was laid down and that nobody will claim; a cancel mark stays."""
+    folder = JobFolder(root, run_id)
+    if folder.read_state() is not None:
+        return
+    folder.remove_secrets()
+    for path in (folder.spec, folder.log):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    with contextlib.suppress(OSError):  # there is more in it
+        os.rmdir(folder.path)
 
 
 def await_claim(root: str, run_id: str, wait_seconds: float) -> bool:

@@ -59,6 +59,7 @@ class Host:
             "start": self._start,
             "lay_down": self._lay_down,
             "await_claim": self._await_claim,
+            "withdraw": self._withdraw,
             "bury": self._bury,
             "observe": self._observe,
             "cancel": self._cancel,
@@ -125,6 +126,9 @@ class Host:
 
     def _await_claim(self, _: Exchange, run_id: str, wait_seconds: float) -> bool:
         return handover.await_claim(self._root, run_id, wait_seconds)
+
+    def _withdraw(self, _: Exchange, run_id: str) -> None:
+        handover.withdraw(self._root, run_id)
 
     def _bury(self, _: Exchange, run_id: str, reason: str, exit_code: Optional[int]) -> None:
         verbs.bury(self._root, run_id, reason, exit_code)

@@ -6,6 +6,7 @@ it may be killed at any moment, and another come, who lays the job down on the v
 """
 
 import base64
+import contextlib
 import json
 import os
 import select
@@ -41,8 +42,8 @@ class OrderInput:
         if received and not received.endswith(b"\n"):
             return
         self.close()
-        if received and not self._lay_down(root):
-            answer(LACKING)
+        if not received or not self._lay_down(root):
+            answer(LACKING)  # also to another who began it, whose word did not come through
 
     def close(self) -> None:
         """Take nothing more; what this process begins has nothing to read."""
@@ -70,7 +71,8 @@ class OrderInput:
 
 def answer(words: bytes) -> None:
     """Tell the sender, if it is still there, what became of its order."""
-    os.write(_STDOUT, words)
+    with contextlib.suppress(OSError):
+        os.write(_STDOUT, words)
 
 
 def _lacks_uv(root: str, order: Dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 To copy ten thousand files takes longer than all else before a script. A spare becomes the folder
 of a run by a change of its name, is that run's alone from then on, and only files that differ are
-copied into it. Spares may be removed at any time.
+copied into it.
 """
 
 import contextlib
@@ -78,7 +78,8 @@ class Spares:
             name = "{}.{}".format(self._boot, snapshot_id)
             if name not in self._names():
                 self._lay_out(manifest, name)
-            os.utime(os.path.join(self._folder, name))
+            with contextlib.suppress(FileNotFoundError):  # it was taken already
+                os.utime(os.path.join(self._folder, name))
             for old in self._names()[_MOST_SPARES:]:
                 self._remove(old)
 
@@ -94,11 +95,18 @@ class Spares:
     def _names(self) -> List[str]:
         """The spares of this boot, last left first."""
         found: List[Tuple[float, str]] = []
-        with contextlib.suppress(OSError):
-            entries = os.scandir(self._folder)
-            own = (entry for entry in entries if entry.name.startswith(self._boot + "."))
-            found.extend((entry.stat().st_mtime, entry.name) for entry in own)
+        for name in self._all():
+            with contextlib.suppress(FileNotFoundError):  # it was taken just now
+                modified_at = os.stat(os.path.join(self._folder, name)).st_mtime
+                if name.startswith(self._boot + "."):
+                    found.append((modified_at, name))
         return [name for _, name in sorted(found, reverse=True)]
+
+    def _all(self) -> List[str]:
+        try:
+            return os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
 
     def _change(self, destination: bytes, gone: _Entries, come: _Entries) -> None:
         for entry in gone:
@@ -111,10 +119,11 @@ class Spares:
 
     def _clear(self) -> None:
         """Remove what killed runs left half done, and what is of another boot."""
-        keep = {"lock", *self._names()}
-        for name in os.listdir(self._folder):
-            if name not in keep:
+        for name in self._all():
+            if name.startswith(_DRAFT):
                 _remove_tree(os.path.join(self._folder, name))
+            elif name != "lock" and not name.startswith(self._boot + "."):
+                self._remove(name)
 
     def _remove(self, name: str) -> None:
         draft = self._draft()

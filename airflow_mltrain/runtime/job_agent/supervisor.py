@@ -329,6 +329,7 @@ class Supervisor:
             log_bytes=size_of(self._folder.log),
             metrics_bytes=size_of(self._folder.metrics),
         )
+        self._folder.remove_secrets()
         if self._lease is not None:
             self._lease.close()  # whoever sees the end may remove the environment
         while not self._is_end_written():

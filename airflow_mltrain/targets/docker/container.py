@@ -87,11 +87,10 @@ class Containers:
                 client.start(job.run_id)
             except APIError as error:
                 stream.close()
-                # A network that is missing is "not found" too.
-                is_gone = error.status_code == _NOT_FOUND
-                if is_gone and self._engine.find_container(job.run_id) is None:
-                    raise _ChangingError from error
-                self._engine.remove_container(job.run_id)
+                found = self._engine.find_container(job.run_id)
+                if found is None or found["State"]["Status"] != "created":
+                    raise _ChangingError from error  # by who begins it as well
+                self._engine.remove_container(found["Id"])
                 raise self._refusal(error) from error
             except BaseException:
                 stream.close()
@@ -99,13 +98,20 @@ class Containers:
         return stream
 
     def _has_yet_to_start(self, client: APIClient, run_id: str) -> bool:
-        """Whether a container that is there was made, and no more; what has ended is not begun."""
+        """Whether a container that is there was made, and no more; what has ended is not begun.
+
+        One that waited for its job in vain is removed, to be made anew.
+        """
         try:
             found = client.inspect_container(run_id)
         except NotFound:
             raise _ChangingError from None
         self._require_own(run_id, found)
-        return bool(found["State"]["Status"] == "created")
+        state = found["State"]
+        if state["Status"] == "exited" and state["ExitCode"] == _NOTHING_TO_DO:
+            self._engine.remove_container(found["Id"])
+            raise _ChangingError
+        return bool(state["Status"] == "created")
 
     def find_ending(self, run_id: str) -> Ending | None:
         """Why the container does not run any more; None where it does, or is about to."""

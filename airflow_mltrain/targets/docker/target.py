@@ -48,19 +48,12 @@ _END_LOOKS: Final = 20
 _Result = TypeVar("_Result")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Begun:
     """A job's container that was begun: in which image, and the stream to send the job on."""
 
     image: Image
     stream: Future[EngineStream | None]
-    is_taken: bool = False
-
-    def take_stream(self) -> EngineStream | None:
-        """The stream, if there is one and it was not used; raises why there is no container."""
-        found = self.stream.result()
-        is_taken, self.is_taken = self.is_taken, True
-        return None if is_taken else found
 
 
 class DockerTarget(RemoteMachine):
@@ -146,10 +139,9 @@ class DockerTarget(RemoteMachine):
         if job.run_id not in self._begun:
             self.prepare(job, QUIET)
         begun = self._begun[job.run_id]
-        is_startable = True
         try:
             spec = self._spec(job, begun.image)
-            stream = begun.take_stream()
+            stream = begun.stream.result()
             if stream is not None and send_order(stream, job, spec):
                 return True
             is_startable = self._lay_down(job, spec)
@@ -157,8 +149,7 @@ class DockerTarget(RemoteMachine):
                 self._await_claim(job.run_id)
             return is_startable
         finally:
-            if is_startable:  # else its container waits, and is asked for once more
-                self._begun.pop(job.run_id, None)
+            self._begun.pop(job.run_id, None)
 
     def _lay_down(self, job: Job, spec: Mapping[str, Any]) -> bool:
         if job.environment is not None:
@@ -219,7 +210,10 @@ class DockerTarget(RemoteMachine):
 
     def _require_no_fault(self, run_id: str) -> None:
         """JobStartError where a container that was begun is why no job agent can be."""
-        self._begun[run_id].stream.result()
+        begun = self._begun.get(run_id)
+        if begun is None:  # somebody else's, who is done
+            return
+        begun.stream.result()
         for _ in range(_END_LOOKS):
             why = self._containers.explain_no_begin(run_id)
             if why is not None:
@@ -263,7 +257,7 @@ class DockerTarget(RemoteMachine):
             why = self._containers.explain_no_begin(run_id)
             if why is not None and not self._is_claimed(run_id):
                 self._containers.remove(run_id)
-                self._ask("discard", run_id=run_id)
+                self._ask("withdraw", run_id=run_id)
                 raise self._no_begin(why)
         raise self._engine.unreachable(
             f"run {run_id} did not begin within a minute; its container may yet, so repeat this"

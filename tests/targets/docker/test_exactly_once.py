@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,8 @@ from docker import DockerClient
 
 from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.runtime.job_agent import handover
+from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.targets.base import Seen
 from airflow_mltrain.targets.docker.preparation import QUIET
 from airflow_mltrain.targets.docker.stream import EngineStream
@@ -214,6 +217,59 @@ def test_a_container_that_ended_before_it_had_the_job_is_told_and_nothing_is_lef
     # then
     assert client.containers.list(all=True, filters={"name": job.run_id}) == []
     assert target.observe({job.run_id: Seen()}, 0) == {}
+
+
+def test_a_container_that_waited_in_vain_is_made_anew(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", _NOTE)
+    labels = {"mltrain.run_id": job.run_id}
+    command = ["sh", "-c", "exit 75"]  # as one ends that got no job in time
+    client.containers.run(
+        "mltrain-test/bare:1", command, name=job.run_id, labels=labels, detach=True
+    )
+    client.api.wait(job.run_id)
+
+    # when
+    is_started = target.start(job)
+
+    # then
+    assert is_started
+    assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
+    assert _diary(bench) == "ran\n"
+
+
+def test_a_job_that_is_canceled_while_its_blobs_are_sent_is_canceled(
+    target: ComputeTarget, bench: DockerBench
+) -> None:
+    # given
+    job = bench.unsent_job("sh", "train.sh", files={"train.sh": f"{_NOTE}; {os.urandom(9).hex()}"})
+    is_started_before = target.start(job)
+    target.cancel(job.run_id)
+    bench.send(target, job)
+
+    # when
+    is_started = target.start(job)
+
+    # then
+    assert (is_started_before, is_started) == (False, True)
+    assert wait_until_ended(target, job.run_id).status is RunStatus.CANCELED
+    assert not (bench.outside / "diary").exists()
+
+
+def test_a_job_that_is_taken_back_stays_canceled(tmp_path: Path) -> None:
+    # given
+    folder = JobFolder(str(tmp_path), "run-1")
+    folder.mark_canceled()
+    Path(folder.spec).write_text("{}")
+    Path(folder.secrets).write_text("{}")
+
+    # when
+    handover.withdraw(str(tmp_path), "run-1")
+
+    # then
+    assert [path.name for path in Path(folder.path).iterdir()] == ["cancel"]
 
 
 def test_a_strangers_container_of_that_name_is_named_and_stays_as_it_is(

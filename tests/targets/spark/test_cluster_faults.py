@@ -178,6 +178,9 @@ def test_a_driver_whose_supervisor_is_killed_leaves_no_application(
     status, _, _ = _ended(target, run_id)
     assert status is RunStatus.FAILED
     wait_for(lambda: not cluster.active_applications(), 10)
+    left = settings.local_root.with_name("spark-cluster") / "runs" / run_id / "spark"
+    assert (left / "code.zip").exists()
+    assert not (left / "properties").exists()
 
 
 def _words(pid: int) -> str:

@@ -42,6 +42,11 @@ def _write(tree: str, path: str) -> None:
     try:
         with tarfile.open(draft, "w:gz", compresslevel=_LEVEL) as archive:
             archive.add(tree, arcname=".", filter=_selected)
+        descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)  # half of it after a power cut would be kept for good
+        finally:
+            os.close(descriptor)
         os.replace(draft, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

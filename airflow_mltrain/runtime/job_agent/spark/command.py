@@ -44,7 +44,8 @@ class Scratch:
         if self._is_elsewhere:
             import tempfile  # noqa: PLC0415  # hardly ever needed
 
-            self.path = tempfile.mkdtemp(prefix="mltrain-spark-")
+            link, self.path = self.path, tempfile.mkdtemp(prefix="mltrain-spark-")
+            os.symlink(self.path, link)  # whoever finds the job dead removes what is secret
         else:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
 
@@ -96,12 +97,6 @@ def make_launch(
     properties = dict(_read_defaults(program, variables), **secrets["properties"])
     properties["spark.mltrain.runId"] = folder.run_id
     argv = [program, *told["command"][1:]]
-    if secrets["keytab"] is not None:
-        import base64  # noqa: PLC0415  # hardly ever needed
-
-        keytab = scratch.write("keytab", base64.b64decode(secrets["keytab"]))
-        argv = [keytab if word == KEYTAB else word for word in argv]
-    argv += ["--properties-file", scratch.write("properties", _encoded(properties))]
     argv += ["--py-files", _zip_modules(folder, spec, scratch)]
     interpreter, *words = spec["argv"]
     archives: List[str] = []
@@ -113,6 +108,13 @@ def make_launch(
         variables["PYSPARK_DRIVER_PYTHON"] = variables["PYSPARK_PYTHON"] = interpreter
     if archives:
         argv += ["--archives", ",".join(archives)]
+    # What is secret comes last: to pack an environment takes a while.
+    argv += ["--properties-file", scratch.write("properties", _encoded(properties))]
+    if secrets["keytab"] is not None:
+        import base64  # noqa: PLC0415  # hardly ever needed
+
+        keytab = scratch.write("keytab", base64.b64decode(secrets["keytab"]))
+        argv = [keytab if word == KEYTAB else word for word in argv]
     variables.setdefault("SPARK_LAUNCHER_OPTS", _QUICK_LAUNCHER)
     variables[LOG_VARIABLE] = folder.log
     variables[WORDS_VARIABLE] = scratch.write("words", b"\0".join(map(os.fsencode, words)))

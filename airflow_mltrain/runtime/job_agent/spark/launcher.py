@@ -90,9 +90,11 @@ class Launcher:
         while True:
             with contextlib.suppress(_StopError):
                 self._is_waiting = True
-                if not self._is_stopped or not os.path.exists(launch.words):
-                    return driver.wait()
-            self._is_waiting = False
+                try:
+                    if not self._is_stopped or not os.path.exists(launch.words):
+                        return driver.wait()
+                finally:
+                    self._is_waiting = False
             if os.path.exists(launch.words):
                 driver.kill()
                 return driver.wait()

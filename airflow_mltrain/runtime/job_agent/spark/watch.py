@@ -1,5 +1,6 @@
 """Following a Spark application while its driver runs: how far it is, and what it lacks."""
 
+import contextlib
 import json
 import os
 import threading
@@ -40,7 +41,9 @@ class Watch(threading.Thread):
         self._cluster = Cluster(told["master"], told["master_pages"])
         self._metrics = metrics
         self._say, self._give_up = say, give_up
-        self._application: Optional[Application] = None
+        self._application: Optional[Application] = None  # that was introduced
+        self._is_lost = True  # and has to be looked for
+        self._complained = ""
         self._said, self._said_at = "", 0.0
         self._waiting_since: Optional[float] = None
         self._complained_at = 0.0
@@ -48,19 +51,35 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Look, until the process ends."""
         while True:
-            if self._application is None:
-                self._application = self._pages.find_application()
-                if self._application is None:
-                    time.sleep(_SEARCH_SECONDS)
-                    continue
-                self._introduce(self._application)
-            work = self._pages.look_at_work(self._application)
-            if work is None:
-                self._application = None
-                continue
-            self._tell(work)
-            self._look_for_executors(self._application, work)
-            time.sleep(_LOOK_SECONDS)
+            try:
+                is_at_work = self._look()
+            except Exception as error:  # noqa: BLE001  # a page of another Spark, a full disk
+                self._complain("the driver's pages were not understood: {!r}".format(error))
+                is_at_work = True
+            time.sleep(_LOOK_SECONDS if is_at_work else _SEARCH_SECONDS)
+
+    def _look(self) -> bool:
+        """Tell what there is to be told; whether there is an application at work."""
+        application = self._pages.find_application() if self._is_lost else self._application
+        self._is_lost = application is None
+        if application is None:
+            return False
+        if application != self._application:
+            self._application = application
+            self._introduce(application)
+        work = self._pages.look_at_work(application)
+        if work is None:
+            self._is_lost = True
+            return False
+        self._tell(work)
+        self._look_for_executors(application, work)
+        return True
+
+    def _complain(self, words: str) -> None:
+        if words != self._complained:
+            self._complained = words
+            with contextlib.suppress(OSError):
+                self._say(words)
 
     def _introduce(self, application: Application) -> None:
         self.is_application_seen = True
