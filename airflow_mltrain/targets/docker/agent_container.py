@@ -92,7 +92,8 @@ class AgentContainer:
         """Whether somebody else found a Python in the container."""
         with self._engine.asking() as client:
             try:
-                return len(client.top(self._name)["Processes"]) > _IDLE_PROCESSES
+                processes = client.top(self._name)["Processes"] or ()  # None while it ends
+                return len(processes) > _IDLE_PROCESSES
             except APIError:  # it does not run
                 return False
 
