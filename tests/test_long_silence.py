@@ -209,7 +209,8 @@ def test_a_cancel_that_meets_silence_is_seen_to_by_another_process(
     following.cancel_from_task(unreachable, record.run_id, is_killed_soon=True)
 
     # then
-    wait_for(lambda: patient.history.get(record.run_id).status is RunStatus.CANCELED)
+    wait_for(lambda: patient.history.get(record.run_id).status.is_terminal)
+    assert patient.history.get(record.run_id).status is RunStatus.CANCELED
 
 
 class _UnreachableWorkspace(Workspace):

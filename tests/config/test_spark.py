@@ -51,8 +51,13 @@ def test_sizes_and_numbers_that_cannot_be_are_refused(
 
 
 def test_templates_wait_for_their_rendering() -> None:
-    SparkSection(configuration={"spark.my.password": "{{ var.value.x }}"}, packages=["{{ p }}"])
-    SparkConfiguration(executor_memory="{{ params.memory }}")
+    words = {"spark.my.password": "{{ var.value.x }}"}
+
+    section = SparkSection(configuration=words, packages=["{{ p }}"])
+    asked = SparkConfiguration(executor_memory="{{ params.memory }}")
+
+    assert (section.configuration, section.packages) == (words, ["{{ p }}"])
+    assert asked.executor_memory == "{{ params.memory }}"
 
 
 def test_a_secret_is_looked_up_where_the_run_is_submitted() -> None:

@@ -129,9 +129,10 @@ def test_a_connection_that_cannot_work_is_refused(make: Connect, fields: dict[st
 
 
 def test_a_failed_login_leaves_no_connection(login_host: SshHost, make: Connect) -> None:
-    refusal(make(host_key=None))
+    words = refusal(make(host_key=None))
 
     wait_for_no_connection(login_host)
+    assert "host_key" in words
 
 
 def test_a_failed_login_leaves_no_lines_of_paramiko_in_a_task_log(
