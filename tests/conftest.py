@@ -31,3 +31,18 @@ def settings(tmp_path: Path) -> Settings:
         local_root=tmp_path / "local",
         cancel_grace_seconds=1.0,
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take from a contract what a target's class selects, if it does: see its `selection`."""
+    left_out = [item for item in items if not _is_selected(item)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_selected(item: pytest.Item) -> bool:
+    selection = getattr(getattr(item, "cls", None), "selection", None)
+    marker = item.get_closest_marker("driver")
+    if selection is None:
+        return True
+    return marker is not None and (selection == "driver" or "elsewhere" in marker.kwargs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import ComputeTarget, Seen
 from tests.contracts.target_bench import BenchContract
@@ -71,6 +73,7 @@ class CancelContract(BenchContract):
         assert len(_pids(bench)) == 3
         assert [pid for pid in _pids(bench) if bench.is_running(pid)] == []
 
+    @pytest.mark.driver
     def test_canceled_is_said_only_when_those_who_ignore_it_are_gone_too(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -82,6 +85,7 @@ class CancelContract(BenchContract):
         assert wait_until_ended(target, run_id).status is RunStatus.CANCELED
         assert [pid for pid in _pids(bench) if bench.is_running(pid)] == []
 
+    @pytest.mark.driver(elsewhere=True)
     def test_a_script_may_save_its_work_before_it_is_killed(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -121,6 +125,7 @@ class CancelContract(BenchContract):
 
         assert wait_until_ended(target, run_id).status is RunStatus.CANCELED
 
+    @pytest.mark.driver
     def test_a_job_canceled_before_its_start_never_runs(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:

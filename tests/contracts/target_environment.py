@@ -34,6 +34,7 @@ class EnvironmentContract(BenchContract):
             index.add("beta", "1.0")
             yield index
 
+    @pytest.mark.driver(elsewhere=True)
     def test_a_script_runs_in_the_environment_it_asks_for(
         self, target: ComputeTarget, bench: JobBench, index: PackageIndex
     ) -> None:
@@ -220,6 +221,7 @@ class EnvironmentContract(BenchContract):
         # then
         assert ended.status is RunStatus.COMPLETED, ended
 
+    @pytest.mark.driver
     def test_credentials_open_the_index_and_are_seen_nowhere(
         self, target: ComputeTarget, bench: JobBench, tmp_path: Path
     ) -> None:

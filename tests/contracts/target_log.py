@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import ComputeTarget, Seen
 from tests.contracts.target_bench import BenchContract
@@ -45,6 +47,7 @@ class LogContract(BenchContract):
 
         assert rest == [b"0123456789", b"456789", b"9", b""]
 
+    @pytest.mark.driver
     def test_every_byte_value_survives(self, target: ComputeTarget, bench: JobBench) -> None:
         run_id = bench.python(target, "import sys; sys.stdout.buffer.write(bytes(range(256)) * 3)")
 
@@ -57,6 +60,7 @@ class LogContract(BenchContract):
 
         assert wait_until_ended(target, run_id).log == b"1\n2\n3\n4\n"
 
+    @pytest.mark.driver
     def test_a_burst_of_fifty_megabytes_arrives_whole(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -73,6 +77,7 @@ class LogContract(BenchContract):
         expected = hashlib.sha256(block * (_BURST_BYTES // len(block)))
         assert hashlib.sha256(state.log).digest() == expected.digest()
 
+    @pytest.mark.driver(elsewhere=True)
     def test_metrics_arrive_while_the_script_runs(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:

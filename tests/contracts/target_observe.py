@@ -30,6 +30,7 @@ def observe_end(work: tuple[ComputeTarget, str]) -> JobState:
 class ObserveContract(BenchContract):
     """Many jobs in one exchange, news at once, and nothing of what was discarded."""
 
+    @pytest.mark.driver(elsewhere=True)
     def test_both_views_are_of_one_place(
         self, target: ComputeTarget, same_target: ComputeTarget
     ) -> None:
@@ -45,6 +46,7 @@ class ObserveContract(BenchContract):
 
         assert list(answer) == [run_id]
 
+    @pytest.mark.driver
     def test_another_process_follows_a_job_it_did_not_start(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -124,6 +126,7 @@ class ObserveContract(BenchContract):
 
         assert time.monotonic() - began < 5
 
+    @pytest.mark.driver(elsewhere=True)
     def test_a_discarded_job_is_unknown_and_may_be_discarded_again(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:

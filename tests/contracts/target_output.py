@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import wait_for, wait_for_log, wait_until, wait_until_ended
@@ -49,6 +51,7 @@ class OutputContract(BenchContract):
         assert (here / "outputs/tool").stat().st_mode & 0o777 == 0o755
         assert left_behind == ()
 
+    @pytest.mark.driver(elsewhere=True)
     def test_outputs_of_a_failed_job_come_back(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:

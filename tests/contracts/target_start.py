@@ -117,12 +117,14 @@ class StartContract(BenchContract):
         assert (state.status, state.exit_code) == (RunStatus.FAILED, 126)
         assert "'./train.sh'" in str(state.reason)
 
+    @pytest.mark.driver(elsewhere=True)
     def test_arguments_arrive_verbatim(self, target: ComputeTarget, bench: JobBench) -> None:
         run_id = bench.python(target, _SHOW, *HOSTILE_WORDS)
 
         state = wait_until_ended(target, run_id)
         assert json.loads(state.log)[0] == HOSTILE_WORDS
 
+    @pytest.mark.driver
     def test_variables_arrive_verbatim(self, target: ComputeTarget, bench: JobBench) -> None:
         variables = {f"MY_{number}": word for number, word in enumerate(HOSTILE_WORDS)}
 
@@ -201,6 +203,7 @@ class StartContract(BenchContract):
         assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
         assert (bench.outside / "ran").read_text() == "ran\n"
 
+    @pytest.mark.driver
     def test_starters_in_many_processes_at_once_run_it_once(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 class TestSparkTarget(ComputeTargetContract):
-    """Every Python script is a driver, begun by spark-submit; the folder's name is a trial."""
+    """Every Python script is a driver, begun by spark-submit; the folder's name is a trial.
+
+    What does not depend on how a script begins is the machine's, and tried there.
+    """
+
+    selection = "driver"
 
     @pytest.fixture
     def bench(self, tmp_path: Path) -> Iterator[JobBench]:
@@ -57,6 +62,8 @@ def host() -> Iterator[SshHost]:
 
 class TestSparkTargetWithAnEdgeNode(TestSparkTarget):
     """The same, with the driver on a host that is reached over SSH, as a user without rights."""
+
+    selection = "driver elsewhere"
 
     @pytest.fixture
     def bench(self, host: SshHost) -> Iterator[JobBench]:
