@@ -44,6 +44,9 @@ def follow(
     RunHistoryUnavailableError or ArtifactError; following again then goes on.
     """
     record = workspace.history.get(run_id)
+    if record.parent_run_id is not None:
+        yield from _follow_child(workspace, record, log_position, wait_seconds)
+        return
     if not record.status.is_terminal:
         target = workspace.get_target(record.target)
         seen = seen_of(record, log_position)
@@ -67,6 +70,22 @@ def follow(
                 return
             yield Progress(record, state.log, log_position)
     yield from _follow_kept_log(workspace, record, log_position)
+
+
+def _follow_child(
+    workspace: Workspace, record: RunRecord, log_position: int, wait_seconds: float
+) -> Generator[Progress]:
+    """What becomes of a child is news of the run that was submitted; its log is a file of that."""
+    yield Progress(record, b"", log_position)
+    submitted = workspace.history.find_submitted(record.run_id)
+    if not record.status.is_terminal:
+        for _ in follow(
+            workspace, submitted.run_id, log_position=BEHIND_ANY_LOG, wait_seconds=wait_seconds
+        ):
+            record = workspace.history.get(record.run_id)
+            yield Progress(record, b"", log_position)
+            if record.status.is_terminal:
+                return
 
 
 def refresh(workspace: Workspace, run_id: str) -> RunRecord:
@@ -104,10 +123,10 @@ def take_in(
             require_place(target, record)
             return _confirm_loss(workspace, record, target)
         return record
-    if record.status is RunStatus.CANCEL_REQUESTED and state.status in _WORKING:
-        target.cancel(record.run_id)  # whoever asked for it may not have got through
     if state.metrics:
         record = _take_in_metrics(workspace, record, state)
+    if record.status is RunStatus.CANCEL_REQUESTED and state.status in _WORKING:
+        target.cancel(record.run_id)  # whoever asked for it may not have got through
     if state.environment is not None and record.environment_key is None:
         history.keep_resolved(record.run_id, state.environment)
         record = replace(record, environment_key=state.environment["key"])
@@ -199,16 +218,11 @@ def _take_in_metrics(workspace: Workspace, record: RunRecord, state: JobState) -
     position = record.metrics_position
     is_complete = state.metrics_bytes == position + len(state.metrics)
     lines = parse_metric_lines(state.metrics, is_complete=is_complete)
-    if lines.tags or lines.properties:
-        workspace.history.annotate(record.run_id, tags=lines.tags, properties=lines.properties)
     if lines.length:
-        is_mine = workspace.history.add_metrics(
-            record.run_id,
-            lines.points,
-            position=position,
-            next_position=position + lines.length,
+        is_mine = workspace.history.take_in(
+            record.run_id, lines.runs, position=position, next_position=position + lines.length
         )
-        if not is_mine:  # another follower was faster
+        if not is_mine or lines.own.is_more_than_points:  # another follower was faster
             return workspace.history.get(record.run_id)
     return replace(record, metrics_position=position + lines.length)
 

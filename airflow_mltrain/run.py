@@ -8,7 +8,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from airflow_mltrain.errors import (
     RunFailedError,
     WaitTimeoutError,
 )
-from airflow_mltrain.runs.record import MetricRecord, RunRecord
+from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.runtime.training.mltrain.arrangement import arrange
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.snapshots.snapshot import restore_snapshot
 
@@ -135,6 +136,42 @@ class Run:
     def get_tags(self) -> dict[str, str]:
         """The run's tags, from its config and from its script."""
         return dict(self._record().tags)
+
+    def get_properties(self) -> dict[str, str]:
+        """What was noted when the run was submitted, and by its script."""
+        return dict(self._record().properties)
+
+    @property
+    def display_name(self) -> str:
+        """What its script calls the run; its id where it does not."""
+        return self._record().display_name or self.id
+
+    @property
+    def number(self) -> int:
+        """The how-manieth run of its experiment it is; a child has the number of its parent."""
+        history = self._workspace.history
+        return history.number_of(history.find_submitted(self.id).run_id)
+
+    @property
+    def parent(self) -> Run | None:
+        """The run whose script began this one; None where it was submitted."""
+        parent_run_id = self._record().parent_run_id
+        return None if parent_run_id is None else Run(self.experiment, parent_run_id)
+
+    def get_children(self, *, recursive: bool = False) -> Iterator[Run]:
+        """The runs that its script has begun so far, in that order."""
+        progress.refresh(self._workspace, self.id)
+        pending = self._workspace.history.list_children(self.id)
+        while pending:
+            child = pending.pop(0)
+            yield Run(self.experiment, child.run_id)
+            if recursive:
+                pending = self._workspace.history.list_children(child.run_id) + pending
+
+    def get_models(self) -> list[ModelRecord]:
+        """The models that its script has registered so far: name, and facts such as `path`."""
+        progress.refresh(self._workspace, self.id)
+        return self._workspace.history.get_models(self.id)
 
     def get_file_names(self) -> list[str]:
         """The kept files: `log`, `outputs/...` and `logs/...`; none before the run's end."""
@@ -250,16 +287,4 @@ def require_success(workspace: Workspace, record: RunRecord) -> None:
 
 def metrics_by_name(points: Sequence[MetricRecord]) -> dict[str, Any]:
     """Logged values as Azure ML's `get_metrics` arranges them."""
-    values: dict[str, list[Any]] = {}
-    for point in points:
-        values.setdefault(point.name, []).append(point.value)
-    return {name: _arranged(series) for name, series in values.items()}
-
-
-def _arranged(series: list[Any]) -> Any:
-    if len(series) == 1:
-        return series[0]
-    if all(isinstance(value, dict) for value in series):
-        columns = {column: None for row in series for column in row}
-        return {column: [row.get(column) for row in series] for column in columns}
-    return series
+    return arrange((point.name, point.value, point.kind) for point in points)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from airflow_mltrain.config.environment import Environment
@@ -150,6 +151,12 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
 
     Nothing if it has ended. A run that its target never got is Canceled at once.
     """
+    record = workspace.history.get(run_id)
+    if record.parent_run_id is not None:
+        raise ConfigurationError(
+            f"run {run_id} is a child: its script ends it, or the end of the run that was "
+            f"submitted, {workspace.history.find_submitted(run_id).run_id}: cancel that one"
+        )
     record = workspace.history.advance(run_id, RunStatus.CANCEL_REQUESTED)
     if record.status.is_terminal:
         return record
@@ -318,6 +325,7 @@ def _job(
             config.run_config.resources.gpus,
         ),
         labels=_labels(record),
+        facts=_facts(workspace, record),
         spark=request_spark(config, os.environ) if target.runs_spark else None,
         blobs=plan.wheel_digests,
     )
@@ -335,6 +343,18 @@ def _labels(record: RunRecord) -> dict[str, str]:
         if key.map_index >= 0:
             found["map_index"] = str(key.map_index)
     return found
+
+
+def _facts(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
+    """What a script may ask of its run beside what it says itself."""
+    return {
+        "experiment": record.experiment,
+        "number": workspace.history.number_of(record.run_id),
+        "target": record.target,
+        "tags": dict(record.tags),
+        "properties": dict(record.properties),
+        "definition": dict(record.config),
+    }
 
 
 def _environment_request(

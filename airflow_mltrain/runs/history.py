@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, literal, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
-from airflow_mltrain.runs import registered_environment, resolution
+from airflow_mltrain.runs import registered_environment, resolution, script_news
 from airflow_mltrain.runs.database import Database
-from airflow_mltrain.runs.record import MetricRecord
+from airflow_mltrain.runs.metric_line import OWN_RUN, RunNews
+from airflow_mltrain.runs.record import MetricRecord, ModelRecord
 from airflow_mltrain.runs.schema import (
     log_positions,
     metrics,
+    models,
     runs,
     to_record,
     to_row,
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from airflow_mltrain.runs.record import RunRecord, SubmissionKey
     from airflow_mltrain.runs.status import RunStatus
+
+
+_METRIC = ("name", "value", "logged_at", "step", "kind")
 
 
 def open_run_history(url: str) -> RunHistory:
@@ -85,8 +90,9 @@ class RunHistory:
         return None if row is None else to_record(row)
 
     def list_runs(self, experiment: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """The newest runs, of one experiment or of all, newest first."""
-        statement = select(runs).order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
+        """The newest submitted runs, of one experiment or of all, newest first."""
+        statement = select(runs).where(runs.c.parent_run_id.is_(None))
+        statement = statement.order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
         if experiment is not None:
             statement = statement.where(runs.c.experiment == experiment)
         with self._database.reading() as connection:
@@ -125,6 +131,8 @@ class RunHistory:
             advanced = replace(run, **facts)
             if advanced != run:
                 connection.execute(update(runs).where(runs.c.run_id == run_id).values(facts))
+            if advanced.status.is_terminal:
+                script_news.end_children(connection, advanced, ended_at)
         return advanced
 
     def annotate(
@@ -145,19 +153,30 @@ class RunHistory:
         return replace(run, **merged)
 
     def add_metrics(
-        self, run_id: str, points: Sequence[MetricRecord], *, position: int, next_position: int
+        self,
+        run_id: str,
+        points: Sequence[MetricRecord],
+        *,
+        position: int,
+        next_position: int,
+    ) -> bool:
+        """Keep the metrics of a run alone, as `take_in` does."""
+        told = {OWN_RUN: RunNews(points=list(points))}
+        return self.take_in(run_id, told, position=position, next_position=next_position)
+
+    def take_in(
+        self, run_id: str, told: Mapping[str, RunNews], *, position: int, next_position: int
     ) -> bool:
         """Keep what the job's metrics file says between two positions, in bytes, exactly once.
+
+        `told` is what it says of the run itself, under OWN_RUN, and of its children.
 
         False, and nothing is kept, where the history does not stand at `position`: another reader
         was faster, or this call was made before.
         """
-        if next_position < position or (points and next_position == position):
-            raise ValueError(f"{len(points)} metrics cannot lie in [{position}, {next_position})")
-        rows = [
-            {"run_id": run_id, "position": position, "ordinal": ordinal, **vars(point)}
-            for ordinal, point in enumerate(points)
-        ]
+        count = sum(len(news.points) for news in told.values())
+        if next_position < position or (count and next_position == position):
+            raise ValueError(f"{count} metrics cannot lie in [{position}, {next_position})")
         move_on = (
             update(runs)
             .where(runs.c.run_id == run_id, runs.c.metrics_position == position)
@@ -167,14 +186,13 @@ class RunHistory:
             if not connection.execute(move_on).rowcount:
                 self._get(connection, run_id)
                 return False
-            if rows:
-                connection.execute(insert(metrics), rows)
+            script_news.keep(connection, self._get(connection, run_id), position, told)
         return True
 
     def get_metrics(self, run_id: str, name: str | None = None) -> list[MetricRecord]:
         """A run's metrics, one name or all, in the order in which the script logged them."""
         statement = (
-            select(metrics.c.name, metrics.c.value, metrics.c.logged_at, metrics.c.step)
+            select(*(metrics.c[name] for name in _METRIC))
             .where(metrics.c.run_id == run_id)
             .order_by(metrics.c.position, metrics.c.ordinal)
         )
@@ -185,6 +203,52 @@ class RunHistory:
             if not rows:
                 self._get(connection, run_id)
         return [MetricRecord(*row) for row in rows]
+
+    def get_models(self, run_id: str) -> list[ModelRecord]:
+        """The models that a run's script registered, in that order."""
+        statement = (
+            select(models.c.name, models.c.facts, models.c.registered_at)
+            .where(models.c.run_id == run_id)
+            .order_by(models.c.position, models.c.ordinal)
+        )
+        with self._database.reading() as connection:
+            return [ModelRecord(*row) for row in connection.execute(statement).all()]
+
+    def list_children(self, run_id: str) -> list[RunRecord]:
+        """The runs that a run's script began, in that order."""
+        statement = (
+            select(runs)
+            .where(runs.c.parent_run_id == run_id)
+            .order_by(runs.c.created_at, runs.c.run_id)
+        )
+        with self._database.reading() as connection:
+            return [to_record(row) for row in connection.execute(statement).mappings().all()]
+
+    def find_submitted(self, run_id: str) -> RunRecord:
+        """The run that was submitted and that this one is below, or this one itself."""
+        with self._database.reading() as connection:
+            run = self._get(connection, run_id)
+            while run.parent_run_id is not None:
+                run = self._get(connection, run.parent_run_id)
+        return run
+
+    def number_of(self, run_id: str) -> int:
+        """The how-manieth submitted run of its experiment a run is; the first is 1."""
+        with self._database.reading() as connection:
+            run = self._get(connection, run_id)
+            earlier = (
+                select(func.count())
+                .select_from(runs)
+                .where(runs.c.experiment == run.experiment, runs.c.parent_run_id.is_(None))
+                .where(
+                    tuple_(runs.c.created_at, runs.c.run_id)
+                    < tuple_(
+                        literal(run.created_at, runs.c.created_at.type),
+                        literal(run.run_id, runs.c.run_id.type),
+                    )
+                )
+            )
+            return 1 + (connection.scalar(earlier) or 0)
 
     def log_position(self, run_id: str, reader: str) -> int:
         """How many bytes of the run's log a reader has dealt with; 0 where it never said."""

@@ -1,27 +1,59 @@
-"""The lines of a run's metrics file: metrics, tags and properties, one JSON object a line."""
+"""The lines of a job's metrics file: what its scripts said, one JSON object a line."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from airflow_mltrain.runs.record import MetricRecord
+from airflow_mltrain.runs.record import METRIC_KINDS, MetricRecord, ModelRecord
+from airflow_mltrain.runs.status import RunStatus
+
+OWN_RUN = ""  # the key of what is said of the job's run itself, and of none of its children
 
 _LONGEST_LINE_BYTES = 1024 * 1024
+_LONGEST_TEXT = 10_000  # of what is shown of a run, beside its metrics
 _OWN_PROPERTIES = "mltrain."  # no script sets those that the product goes by
+_ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED)
+_EPOCH = datetime.fromtimestamp(0, timezone.utc)
+
+
+@dataclass
+class RunNews:
+    """What lines say of one run, in the order in which they say it."""
+
+    points: list[MetricRecord] = field(default_factory=list)
+    tags: dict[str, str | None] = field(default_factory=dict)  # None: removed
+    properties: dict[str, str] = field(default_factory=dict)
+    models: list[ModelRecord] = field(default_factory=list)
+    display_name: str | None = None
+    parent_run_id: str | None = None  # a child that begins here
+    config: Mapping[str, Any] | None = None  # of a child that is a process
+    begun_at: datetime = _EPOCH
+    end: RunStatus | None = None  # of a child; the job's own run can ask to be canceled
+    error: str = ""
+    ended_at: datetime = _EPOCH
+
+    @property
+    def is_more_than_points(self) -> bool:
+        """Whether there is anything beside metrics."""
+        told = (self.tags, self.properties, self.models, self.display_name)
+        return any(told) or self.parent_run_id is not None or self.end is not None
 
 
 @dataclass(frozen=True)
 class MetricLines:
     """What some bytes of a metrics file say; `length` of them are whole lines."""
 
-    points: tuple[MetricRecord, ...]
-    tags: Mapping[str, str]
-    properties: Mapping[str, str]
+    runs: Mapping[str, RunNews]  # by run id; OWN_RUN for the job's own
     length: int
+
+    @property
+    def own(self) -> RunNews:
+        """What is said of the job's own run."""
+        return self.runs[OWN_RUN]
 
 
 def parse_metric_lines(data: bytes, *, is_complete: bool) -> MetricLines:
@@ -33,45 +65,117 @@ def parse_metric_lines(data: bytes, *, is_complete: bool) -> MetricLines:
     length = len(data) if is_complete else data.rfind(b"\n") + 1
     if not length and len(data) >= _LONGEST_LINE_BYTES:
         length = len(data)
-    points: list[MetricRecord] = []
-    tags: dict[str, str] = {}
-    properties: dict[str, str] = {}
-    for line in data[:length].split(b"\n"):
-        message = _read(line)
-        if message is None:
+    runs = {OWN_RUN: RunNews()}
+    own_points = runs[OWN_RUN].points
+    for message in _read_all(data[:length]):
+        if not isinstance(message, dict):
             continue
-        if message["type"] == "metric":
-            points.append(_point(message))
-        elif message["type"] == "tag":
-            tags[message["name"]] = str(message.get("value") or "")
-        elif message["type"] == "property" and not message["name"].startswith(_OWN_PROPERTIES):
-            properties[message["name"]] = str(message.get("value") or "")
-    return MetricLines(tuple(points), tags, properties, length)
+        what, name = message.get("type"), message.get("name")
+        if not isinstance(what, str) or not isinstance(name, str) or "value" not in message:
+            continue
+        run_id = message.get("run")
+        if what == "metric" and run_id is None:
+            own_points.append(_point(name, message))
+            continue
+        if not isinstance(run_id, (str, type(None))):
+            continue
+        news = runs.setdefault(run_id or OWN_RUN, RunNews())
+        if what == "metric":
+            news.points.append(_point(name, message))
+        elif what in _READERS:
+            _READERS[what](news, name, message)
+    return MetricLines(runs, length)
 
 
-def _read(line: bytes) -> Mapping[str, Any] | None:
+def _read_all(data: bytes) -> list[Any]:
+    """The lines as JSON; all at once, which is much faster, unless one of them is none."""
+    lines = [line for line in data.split(b"\n") if line]
     try:
-        message = json.loads(line)
+        found: list[Any] = json.loads(b"[%b]" % b",".join(lines))
+    except (ValueError, RecursionError):
+        found = []
+    return found if len(found) == len(lines) else [_read(line) for line in lines]
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_ours = (
-        isinstance(message, dict)
-        and isinstance(message.get("type"), str)
-        and isinstance(message.get("name"), str)
-        and "value" in message
-    )
-    return message if is_ours else None
 
 
-def _point(message: Mapping[str, Any]) -> MetricRecord:
-    step = message.get("step")
-    try:
-        logged_at = datetime.fromtimestamp(float(message.get("time", 0)), timezone.utc)
-    except (TypeError, ValueError, OverflowError, OSError):
-        logged_at = datetime.fromtimestamp(0, timezone.utc)
+def _point(name: str, message: Mapping[str, Any]) -> MetricRecord:
+    step, kind = message.get("step"), message.get("kind")
     return MetricRecord(
-        name=message["name"],
+        name=name,
         value=message["value"],
-        logged_at=logged_at,
+        logged_at=_time_of(message),
         step=step if isinstance(step, int) else None,
+        kind=kind if isinstance(kind, str) and kind in METRIC_KINDS else None,
     )
+
+
+def _time_of(message: Mapping[str, Any]) -> datetime:
+    try:
+        return datetime.fromtimestamp(message.get("time", 0), timezone.utc)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return _EPOCH
+
+
+def _take_tag(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    news.tags[_short(name)] = _text(message["value"])
+
+
+def _take_untag(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    del message
+    news.tags[_short(name)] = None
+
+
+def _take_property(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    if not name.startswith(_OWN_PROPERTIES):
+        news.properties[_short(name)] = _text(message["value"])
+
+
+def _take_display_name(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    del message
+    news.display_name = _short(name)
+
+
+def _take_model(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    facts = message["value"]
+    if isinstance(facts, dict) and isinstance(facts.get("path"), str):
+        news.models.append(ModelRecord(_short(name), facts, _time_of(message)))
+
+
+def _take_child(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    facts = message["value"]
+    if isinstance(facts, dict) and isinstance(facts.get("parent"), str):
+        news.parent_run_id = facts["parent"]
+        config = facts.get("config")
+        news.config = config if isinstance(config, dict) else None
+        news.display_name, news.begun_at = _short(name), _time_of(message)
+
+
+def _take_status(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    if news.end is None and name in (*_ENDS, RunStatus.CANCEL_REQUESTED):
+        news.end, news.ended_at = RunStatus(name), _time_of(message)
+        news.error = _text(message["value"])
+
+
+_READERS = {
+    "tag": _take_tag,
+    "untag": _take_untag,
+    "property": _take_property,
+    "display_name": _take_display_name,
+    "model": _take_model,
+    "child": _take_child,
+    "status": _take_status,
+}
+
+
+def _text(value: object) -> str:
+    return _short(str(value)) if value else ""
+
+
+def _short(text: str) -> str:
+    return text[:_LONGEST_TEXT]

@@ -9,6 +9,14 @@ from typing import Any
 
 from airflow_mltrain.runs.status import RunStatus
 
+# What a metric was logged as; None for one value. A part goes on where the last one ended.
+METRIC_KINDS = frozenset(
+    {
+        *("list", "list+", "row", "table", "table+", "image"),
+        *("confusion_matrix", "accuracy_table", "residuals", "predictions"),
+    }
+)
+
 
 @dataclass(frozen=True)
 class SubmissionKey:
@@ -43,6 +51,8 @@ class RunRecord:
     environment_key: str | None = None  # of the environment that was built for it
     tags: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
+    display_name: str | None = None  # what its script calls it
+    parent_run_id: str | None = None  # the run whose script began it; None where it was submitted
 
 
 @dataclass(frozen=True)
@@ -53,3 +63,13 @@ class MetricRecord:
     value: Any
     logged_at: datetime
     step: int | None = None
+    kind: str | None = None  # one of METRIC_KINDS
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A model that a script registered: `path` among the kept files, tags and the like."""
+
+    name: str
+    facts: Mapping[str, Any]
+    registered_at: datetime

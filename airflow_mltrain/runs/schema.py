@@ -29,7 +29,7 @@ from airflow_mltrain.runs.status import RunStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import RowMapping
 
-SCHEMA_VERSION = "0002"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0003"  # the newest revision in migrations/versions
 VERSION_TABLE = "mltrain_schema_version"
 
 _SUBMISSION = ("dag_id", "dag_run_id", "task_id", "map_index")
@@ -46,7 +46,12 @@ class PlainText(TypeDecorator[str]):
         del dialect
         if value is None:
             return None
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+        return plain_text(value)
+
+
+def plain_text(value: str) -> str:
+    """The text as any database stores it: NUL and half a surrogate pair are replaced."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 class JsonText(TypeDecorator[Any]):
@@ -120,9 +125,12 @@ runs = Table(
     Column("environment_key", PlainText),
     Column("tags", JsonText, nullable=False),
     Column("properties", JsonText, nullable=False),
+    Column("display_name", PlainText),
+    Column("parent_run_id", PlainText),
     UniqueConstraint(*_SUBMISSION, "generation", name="mltrain_run_submission"),
     Index("mltrain_run_experiment", "experiment", "created_at"),
     Index("mltrain_run_created_at", "created_at"),
+    Index("mltrain_run_parent", "parent_run_id"),
 )
 
 metrics = Table(
@@ -135,6 +143,19 @@ metrics = Table(
     Column("value", JsonText, nullable=False),
     Column("step", JsonText, nullable=False),  # a script may count past any integer column
     Column("logged_at", UtcDateTime, nullable=False),
+    Column("kind", Text),
+    sqlite_with_rowid=False,
+)
+
+models = Table(
+    "mltrain_model",
+    metadata,
+    Column("run_id", ForeignKey("mltrain_run.run_id", ondelete="CASCADE"), primary_key=True),
+    Column("position", BigInteger, primary_key=True),  # as of a metric
+    Column("ordinal", Integer, primary_key=True),
+    Column("name", PlainText, nullable=False),
+    Column("facts", JsonText, nullable=False),
+    Column("registered_at", UtcDateTime, nullable=False),
     sqlite_with_rowid=False,
 )
 

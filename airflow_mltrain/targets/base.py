@@ -28,6 +28,7 @@ class Job:
     image: ImageRequest | None = None  # None: what the target runs scripts in anyway
     resources: Resources = field(default_factory=lambda: Resources())  # noqa: PLW0108 - it is below
     labels: Mapping[str, str] = field(default_factory=dict)  # whose job it is, for people
+    facts: Mapping[str, Any] = field(default_factory=dict)  # that its script may ask for
     first_log: bytes = b""  # what its log begins with
     spark: SparkRequest | None = None  # its words are a script and are for Spark; None: a program
     spark_driver: SparkDriver | None = None

@@ -43,6 +43,7 @@ def spec_of(
         "max_concurrent_runs": max_concurrent_runs,
         "gpus": _cards(job, gpus),
         "environment": environment,
+        "facts": dict(job.facts),
         "spark": None if job.spark_driver is None else dict(job.spark_driver.spec),
     }
 

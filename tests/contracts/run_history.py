@@ -7,6 +7,7 @@ from tests.contracts.history_log_position import LogPositionContract
 from tests.contracts.history_metrics import MetricsContract
 from tests.contracts.history_progress import ProgressContract
 from tests.contracts.history_resolution import ResolutionContract
+from tests.contracts.history_script import ScriptContract
 from tests.contracts.history_sharing import SharingContract
 from tests.contracts.history_submission import SubmissionContract
 
@@ -15,6 +16,7 @@ class RunHistoryContract(
     SubmissionContract,
     ProgressContract,
     MetricsContract,
+    ScriptContract,
     LogPositionContract,
     EnvironmentContract,
     ResolutionContract,

@@ -18,7 +18,7 @@ def test_half_a_line_waits_for_its_other_half() -> None:
 
     lines = parse_metric_lines(data, is_complete=False)
 
-    [point] = lines.points
+    [point] = lines.own.points
     assert (point.name, point.value, point.step) == ("loss", 1.0, 3)
     assert point.logged_at.timestamp() == 1.5
     assert lines.length == len(line("loss", 1.0, step=3, time=1.5))
@@ -27,7 +27,7 @@ def test_half_a_line_waits_for_its_other_half() -> None:
 def test_the_last_line_of_an_ended_job_needs_no_newline() -> None:
     data = line("loss", 1.0).rstrip(b"\n")
 
-    assert len(parse_metric_lines(data, is_complete=True).points) == 1
+    assert len(parse_metric_lines(data, is_complete=True).own.points) == 1
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_a_foreign_line_costs_no_other(foreign: bytes) -> None:
 
     lines = parse_metric_lines(data, is_complete=False)
 
-    assert [point.name for point in lines.points] == ["before", "after"]
+    assert [point.name for point in lines.own.points] == ["before", "after"]
     assert lines.length == len(data)
 
 
 def test_a_time_that_is_none_is_no_reason_to_lose_a_value() -> None:
     data = line("a", 1, time="noon") + line("b", 2, time=1e300)
 
-    assert len(parse_metric_lines(data, is_complete=False).points) == 2
+    assert len(parse_metric_lines(data, is_complete=False).own.points) == 2
 
 
 @given(st.binary(max_size=200), st.booleans())
@@ -72,4 +72,4 @@ def test_a_property_is_read_unless_it_is_one_that_the_product_goes_by() -> None:
 
     lines = parse_metric_lines(data, is_complete=True)
 
-    assert lines.properties == {"spark.application_id": "app-1"}
+    assert lines.own.properties == {"spark.application_id": "app-1"}

@@ -86,14 +86,16 @@ def test_modules_and_all_of_packages_go_to_executors_and_outputs_do_not(
     for name in ("train.py", "package/__init__.py", "package/words.txt", "data.csv"):
         (code / name).write_text("")
     (code / "outputs/old.py").write_text("")
-    (tmp_path / "training/mltrain.py").write_text("")
+    (tmp_path / "training/mltrain/run").mkdir(parents=True)
+    (tmp_path / "training/mltrain/run/log.py").write_text("")
 
     launch = _launch(folder, spec)
 
     path = launch.argv[launch.argv.index("--py-files") + 1]
     with zipfile.ZipFile(path) as found:
         names = sorted(found.namelist())
-    assert names == ["mltrain.py", "package/__init__.py", "package/words.txt", "train.py"]
+    modules = ["mltrain/", "mltrain/run/", "mltrain/run/log.py"]
+    assert names == [*modules, "package/__init__.py", "package/words.txt", "train.py"]
 
 
 def test_an_interpreter_that_is_named_is_the_executors_too(

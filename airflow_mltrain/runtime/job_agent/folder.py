@@ -39,6 +39,7 @@ class JobFolder:
         self.watched_logs = os.path.join(self.code, "logs")
         self.log = os.path.join(self.path, "log")
         self.metrics = os.path.join(self.path, "metrics.jsonl")
+        self.facts = os.path.join(self.path, "facts.json")
         self.spec = os.path.join(self.path, "job.json")
         self.state = os.path.join(self.path, "state.json")
         self.cancel_mark = os.path.join(self.path, "cancel")
@@ -78,6 +79,10 @@ class JobFolder:
         except OSError:
             return None
         return dict(json.loads(content)) if content and _digest(content) == digest else None
+
+    def write_facts(self, facts: Dict[str, Any]) -> None:
+        """Leave for the script what is known of its run."""
+        _write_file(self.facts, json.dumps(facts).encode(), os.O_CREAT | os.O_TRUNC)
 
     def read_preparation_fault(self) -> Optional[str]:
         """Why the environment could not be built, in the builder's words, if it left any."""

@@ -128,6 +128,9 @@ def _variables(
         variables["PATH"] = os.pathsep.join(programs)
     variables[process.RUN_ID_VARIABLE] = folder.run_id
     variables["MLTRAIN_METRICS"] = folder.metrics
+    variables["MLTRAIN_CODE"] = folder.code
+    variables["MLTRAIN_FACTS"] = folder.facts
+    variables.pop("MLTRAIN_CHILD_ID", None)  # of a script that submitted this job
     paths = [spec["training_modules"], variables.get("PYTHONPATH")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     return variables

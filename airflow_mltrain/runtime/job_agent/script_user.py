@@ -34,6 +34,10 @@ class ScriptUser(NamedTuple):
         for on_the_way in (os.path.dirname(folder.path), folder.path):
             os.chmod(on_the_way, 0o711)  # noqa: S103
 
+    def own_file(self, path: str) -> None:
+        """Give one file to the user."""
+        os.chown(path, self.uid, self.gid)
+
     def become(self) -> None:
         """Turn this process into one of the user's, for good."""
         os.setgroups(self.groups)

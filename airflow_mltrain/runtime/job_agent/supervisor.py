@@ -228,6 +228,7 @@ class Supervisor:
         self._check_stop()
         environment = None if self._lease is None else self._lease.tree
         self._state["started_at"] = time.time()
+        self._leave_facts()
         self._record("Running")  # before it prints anything, so that nobody sees that first
         try:
             self._script = spawn(
@@ -241,6 +242,16 @@ class Supervisor:
         deadline = None if limit is None else time.monotonic() + limit
         reason = "it ran longer than max_run_duration_seconds = {}".format(limit)
         return self._await(self._script, deadline, reason)
+
+    def _leave_facts(self) -> None:
+        """Let the script know what is known of its run; it can do without."""
+        facts = dict(self._spec.get("facts") or {}, started_at=self._state["started_at"])
+        try:
+            self._folder.write_facts(facts)
+            if self._script_user is not None:
+                self._script_user.own_file(self._folder.facts)
+        except OSError as error:
+            _complain("the facts of the run were not left for its script: {}".format(error))
 
     def _await(self, child: int, deadline: Optional[float], reason: str) -> int:
         """The child's wait status; it has to stop for `reason` if it is not over in time."""

@@ -208,12 +208,20 @@ def _zip_modules(folder: JobFolder, spec: Dict[str, Any], scratch: Scratch) -> s
     """What a function can import on an executor: the snapshot's modules, and `mltrain`."""
     path = scratch.file("code.zip")
     with zipfile.ZipFile(path, "w") as file:
-        for name in sorted(os.listdir(spec["training_modules"])):
-            if name.endswith(".py"):
-                file.write(os.path.join(spec["training_modules"], name), name)
+        for source, name in _training_modules(spec["training_modules"]):
+            file.write(source, name)
         for source, name in _modules(folder.code):
             file.write(source, name)
     return path
+
+
+def _training_modules(top: str) -> Iterator[Tuple[str, str]]:
+    """Folders too: without an entry of its own, a package that has no file is not found."""
+    for parent, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in [*folders, *sorted(name for name in names if name.endswith(".py"))]:
+            source = os.path.join(parent, name)
+            yield source, os.path.relpath(source, top)
 
 
 def _modules(code: str) -> Iterator[Tuple[str, str]]:
