@@ -78,7 +78,7 @@ def submit(
     is refused, with ConfigurationError or SnapshotError, before anything is recorded or started.
     With TargetUnreachableError the run is recorded, and submitting or waiting again starts it.
     """
-    workspace.get_target(config.run_config.target)  # a remote one is called up from here on
+    target = workspace.get_target(config.run_config.target)  # a remote one is called up by this
     prior = workspace.history.find_latest(occasion.key) if occasion else None
     asking = (config.run_config.environment, environment)
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
@@ -88,8 +88,8 @@ def submit(
         cancel(workspace, prior.run_id)
         await_end(workspace, prior.run_id)
     generation = prior.generation + 1 if prior else 1
-    record = _record(workspace, experiment, config, occasion, generation)
-    return start(workspace, record, asking, onlooker)
+    record = _record(workspace, target, experiment, config, occasion, generation)
+    return _start(workspace, target, record, asking, onlooker)
 
 
 def start(
@@ -109,6 +109,16 @@ def start(
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
+    return _start(workspace, target, record, asking, onlooker)
+
+
+def _start(
+    workspace: Workspace,
+    target: ComputeTarget,
+    record: RunRecord,
+    asking: Iterable[Environment | str | None],
+    onlooker: Onlooker,
+) -> RunRecord:
     config = ScriptRunConfig.model_validate(record.config)
     plan = _plan(config, target, target.interpreter)
     job = _job(workspace, target, record, config, plan, asking)
@@ -125,9 +135,9 @@ def start(
     except JobStartError as error:
         return _fail(workspace, record, preparation, error)
     onlooker.note_shown(record.run_id, len(preparation.log))
-    if facts:
-        workspace.history.annotate(record.run_id, properties=facts)
-    return workspace.history.advance(record.run_id, RunStatus.PREPARING, is_started=True)
+    return workspace.history.advance(
+        record.run_id, RunStatus.PREPARING, is_started=True, properties=facts
+    )
 
 
 def _fail(
@@ -203,6 +213,7 @@ def _is_adoptable(prior: RunRecord, occasion: Occasion) -> bool:
 
 def _record(
     workspace: Workspace,
+    target: ComputeTarget,
     experiment: str,
     config: ScriptRunConfig,
     occasion: Occasion | None,
@@ -216,7 +227,6 @@ def _record(
     config = config.model_copy(deep=True)
     if isinstance(config.run_config.environment, str):
         config.run_config.environment = workspace.get_environment(config.run_config.environment)
-    target = workspace.get_target(config.run_config.target)
     _check_environment(workspace, config, target)
     config.check()
     resources = config.run_config.resources

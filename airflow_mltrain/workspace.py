@@ -25,7 +25,6 @@ from airflow_mltrain.environments.curated import (
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.settings import Settings, read_settings
-from airflow_mltrain.snapshots.dockerignore import read_docker_rules
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.registry import connect
@@ -135,6 +134,8 @@ class Workspace:
         The same content again has the id it had. Raises SnapshotError where it is too large, or
         cannot be stored as it is.
         """
+        from airflow_mltrain.snapshots.dockerignore import read_docker_rules  # noqa: PLC0415 - rare
+
         return take_snapshot(
             path,
             self.artifacts.blobs,

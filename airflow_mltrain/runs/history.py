@@ -109,11 +109,13 @@ class RunHistory:
         ended_at: datetime | None = None,
         exit_code: int | None = None,
         error: str | None = None,
+        properties: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Keep what was observed of a run, and return the run as it stands after.
 
         News may come late, twice, or from many observers: the status moves forward only, and
-        once a run has ended neither it nor the facts of its end change any more.
+        once a run has ended neither it nor the facts of its end change any more. Properties are
+        set as `annotate` sets them.
         """
         observed = {
             "is_started": is_started,
@@ -126,8 +128,11 @@ class RunHistory:
         with self._database.writing() as connection:
             run = self._get(connection, run_id, is_locked=True)
             if run.status.is_terminal:
-                return run
-            facts["status"] = run.status.advanced_to(status)
+                facts = {}
+            else:
+                facts["status"] = run.status.advanced_to(status)
+            if properties:
+                facts["properties"] = {**run.properties, **properties}
             advanced = replace(run, **facts)
             if advanced != run:
                 connection.execute(update(runs).where(runs.c.run_id == run_id).values(facts))

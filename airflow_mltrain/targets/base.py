@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.blob_store import BlobStore
-from airflow_mltrain.targets.check import Finding
+
+if TYPE_CHECKING:
+    from airflow_mltrain.targets.finding import Finding
 
 
 @dataclass(frozen=True)

@@ -11,26 +11,12 @@ from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.errors import ConfigurationError, TargetNotFoundError
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import ComputeTarget
-from airflow_mltrain.targets.config import (
-    LocalTargetConfig,
-    SshFormConfig,
-    SshTargetConfig,
-    overlay,
-    read_ssh_extra,
-)
-from airflow_mltrain.targets.docker.config import (
-    DockerFormConfig,
-    DockerTargetConfig,
-    read_docker_extra,
-)
-from airflow_mltrain.targets.spark.config import (
-    SparkFormConfig,
-    SparkTargetConfig,
-    read_spark_extra,
-)
 
 if TYPE_CHECKING:
+    from airflow_mltrain.targets.config import SshTargetConfig
+    from airflow_mltrain.targets.docker.config import DockerTargetConfig
     from airflow_mltrain.targets.local import LocalTarget
+    from airflow_mltrain.targets.spark.config import SparkTargetConfig
     from airflow_mltrain.targets.spark.target import DriverMachine
     from airflow_mltrain.targets.ssh import SshTarget
 
@@ -40,12 +26,8 @@ DOCKER: Final = "docker"
 SPARK: Final = "spark"
 CONNECTION_TYPE: Final = "mltrain_compute"
 _USABLE_TYPES: Final = f"{SSH!r}, {DOCKER!r}, {SPARK!r} or {CONNECTION_TYPE!r}"
-_FORMS: Final[Mapping[str, type[ConfigModel]]] = {
-    LOCAL: LocalTargetConfig,
-    SSH: SshFormConfig,
-    DOCKER: DockerFormConfig,
-    SPARK: SparkFormConfig,
-}
+_KINDS: Final = (LOCAL, SSH, DOCKER, SPARK)
+# What a kind needs is imported where that kind is connected: a task has one target, and waits.
 
 
 def connect(name: str, settings: Settings) -> ComputeTarget:
@@ -70,11 +52,11 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
         ) from None
     extra = connection.extra_dejson
     if connection.conn_type == SSH:
-        return _connect_ssh(name, name, read_ssh_extra(name, extra), settings)
+        return _connect_ssh(name, name, _read_ssh(name, extra), settings)
     if connection.conn_type == DOCKER:
-        return _connect_docker(name, read_docker_extra(name, extra), connection, settings)
+        return _connect_docker(name, _read_docker(name, extra), connection, settings)
     if connection.conn_type == SPARK:
-        return _connect_spark(name, name, read_spark_extra(name, extra), settings)
+        return _connect_spark(name, name, _read_spark(name, extra), settings)
     if connection.conn_type != CONNECTION_TYPE:
         raise TargetNotFoundError(
             f"Airflow connection {name!r} is of type {connection.conn_type!r}, which cannot run "
@@ -87,7 +69,7 @@ def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> Co
     # The form has the fields of every kind, and stores what was left empty as null.
     filled = {key: value for key, value in extra.items() if value is not None}
     kind = filled.setdefault("kind", LOCAL)
-    if kind not in list(_FORMS):  # it may be of a type that no mapping takes
+    if kind not in _KINDS:
         raise ConfigurationError(
             f"connection {name!r}: kind: {describe(kind)} was given; it should be {LOCAL!r}, "
             f"{SSH!r}, {DOCKER!r} or {SPARK!r}"
@@ -104,13 +86,24 @@ def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> Co
 
 def _require_fields_of(kind: str, name: str, filled: Mapping[str, Any]) -> None:
     """The form shows the fields of every kind, so it is easy to fill one that counts nowhere."""
+    forms = _forms()
     for field in filled:
-        kinds = [repr(one) for one, form in _FORMS.items() if field in form.model_fields]
+        kinds = [repr(one) for one, form in forms.items() if field in form.model_fields]
         if kinds and repr(kind) not in kinds:
             raise ConfigurationError(
                 f"connection {name!r}: {field}: it is for kind {' or '.join(kinds)}, and the kind "
                 f"is {kind!r}; leave it empty"
             )
+
+
+def _forms() -> Mapping[str, type[ConfigModel]]:
+    """What the form of each kind has."""
+    from airflow_mltrain.targets.config import LocalTargetConfig, SshFormConfig  # noqa: PLC0415
+    from airflow_mltrain.targets.docker.config import DockerFormConfig  # noqa: PLC0415
+    from airflow_mltrain.targets.spark.config import SparkFormConfig  # noqa: PLC0415
+
+    forms = (LocalTargetConfig, SshFormConfig, DockerFormConfig, SparkFormConfig)
+    return dict(zip(_KINDS, forms, strict=True))
 
 
 def find_connections(name: str) -> dict[str, str]:
@@ -129,8 +122,8 @@ def find_connections(name: str) -> dict[str, str]:
         connection = BaseHook.get_connection(conn_id)
         found[conn_id] = connection.as_json()
         extra = connection.extra_dejson
-        config = read_ssh_extra(conn_id, extra) if connection.conn_type == SSH else None
-        spark = read_spark_extra(conn_id, extra) if connection.conn_type == SPARK else None
+        config = _read_ssh(conn_id, extra) if connection.conn_type == SSH else None
+        spark = _read_spark(conn_id, extra) if connection.conn_type == SPARK else None
         leads_to = (
             *(extra.get(key) for key in ("connection", "jump_host", "edge_node")),
             config and config.jump_host,
@@ -141,6 +134,8 @@ def find_connections(name: str) -> dict[str, str]:
 
 
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    from airflow_mltrain.targets.config import LocalTargetConfig  # noqa: PLC0415
+
     config = _validated(name, LocalTargetConfig, extra)
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
     return _at(
@@ -157,25 +152,33 @@ def _at(name: str, root: Path, settings: Settings, **facts: Any) -> LocalTarget:
 
 
 def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    from airflow_mltrain.targets.config import SshFormConfig, overlay  # noqa: PLC0415
+
     form = _validated(name, SshFormConfig, extra)
     below = _find_below(name, form.connection, SSH)
-    config = overlay(form, read_ssh_extra(form.connection, below.extra_dejson))
+    config = overlay(form, _read_ssh(form.connection, below.extra_dejson))
     return _connect_ssh(name, form.connection, config, settings)
 
 
 def _connect_docker_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    from airflow_mltrain.targets.config import overlay  # noqa: PLC0415
+    from airflow_mltrain.targets.docker.config import DockerFormConfig  # noqa: PLC0415
+
     form = _validated(name, DockerFormConfig, extra)
     if form.connection is None:
         return _connect_docker(name, form, None, settings)
     below = _find_below(name, form.connection, DOCKER)
-    config = overlay(form, read_docker_extra(form.connection, below.extra_dejson))
+    config = overlay(form, _read_docker(form.connection, below.extra_dejson))
     return _connect_docker(name, config, below, settings)
 
 
 def _connect_spark_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
+    from airflow_mltrain.targets.config import overlay  # noqa: PLC0415
+    from airflow_mltrain.targets.spark.config import SparkFormConfig  # noqa: PLC0415
+
     form = _validated(name, SparkFormConfig, extra)
     below = _find_below(name, form.connection, SPARK)
-    config = overlay(form, read_spark_extra(form.connection, below.extra_dejson))
+    config = overlay(form, _read_spark(form.connection, below.extra_dejson))
     return _connect_spark(name, form.connection, config, settings)
 
 
@@ -233,13 +236,31 @@ def _connect_spark(
     machine: DriverMachine
     if config.edge_node is not None:
         node = _find_below(name, config.edge_node, SSH, key="edge_node")
-        there = read_ssh_extra(config.edge_node, node.extra_dejson)
+        there = _read_ssh(config.edge_node, node.extra_dejson)
         machine = _connect_ssh(name, config.edge_node, there, settings)
     else:
         root = Path(config.root) if config.root else settings.local_root.with_name(f"spark-{name}")
         limit = config.max_concurrent_runs
         machine = _at(name, root, settings, max_concurrent_runs=limit)
     return SparkTarget(machine, connection, master, config)
+
+
+def _read_ssh(name: str, extra: Mapping[str, Any]) -> SshTargetConfig:
+    from airflow_mltrain.targets.config import read_ssh_extra  # noqa: PLC0415
+
+    return read_ssh_extra(name, extra)
+
+
+def _read_docker(name: str, extra: Mapping[str, Any]) -> DockerTargetConfig:
+    from airflow_mltrain.targets.docker.config import read_docker_extra  # noqa: PLC0415
+
+    return read_docker_extra(name, extra)
+
+
+def _read_spark(name: str, extra: Mapping[str, Any]) -> SparkTargetConfig:
+    from airflow_mltrain.targets.spark.config import read_spark_extra  # noqa: PLC0415
+
+    return read_spark_extra(name, extra)
 
 
 _Config = TypeVar("_Config", bound=ConfigModel)

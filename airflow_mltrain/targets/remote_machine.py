@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
 from airflow_mltrain.targets import blob_stream
@@ -22,7 +22,6 @@ from airflow_mltrain.targets.base import (
     Seen,
 )
 from airflow_mltrain.targets.bundled_uv import BundledUv, find_bundled_uv
-from airflow_mltrain.targets.check import Finding, judge
 from airflow_mltrain.targets.machine import (
     built_environment,
     by_this_clock,
@@ -33,6 +32,9 @@ from airflow_mltrain.targets.machine import (
 )
 from airflow_mltrain.targets.received_tree import ReceivedTree
 from airflow_mltrain.targets.session_keeper import SessionKeeper
+
+if TYPE_CHECKING:
+    from airflow_mltrain.targets.finding import Finding
 
 _TRANSFER_PATIENCE_SECONDS, _TRANSFER_LOOK_SECONDS = 60.0, 1.0
 
@@ -165,6 +167,8 @@ class RemoteMachine:
 
     def _judge(self, facts: Mapping[str, Any], clock_skew_seconds: float) -> tuple[Finding, ...]:
         """What the facts of the agent's surroundings mean for jobs."""
+        from airflow_mltrain.targets.check import judge  # noqa: PLC0415 - no run needs it
+
         return judge(facts, clock_skew_seconds=clock_skew_seconds)
 
     def _observe(

@@ -173,6 +173,20 @@ class ProgressContract(HistoryContract):
         assert annotated.status is RunStatus.COMPLETED
         assert annotated.tags == {"best": "yes"}
 
+    def test_properties_that_come_with_late_news_are_kept(self, history: RunHistory) -> None:
+        # given
+        record = history.add(a_run(properties={"place": "here"}))
+        ended = history.advance(record.run_id, RunStatus.COMPLETED, exit_code=0)
+
+        # when
+        told = history.advance(
+            record.run_id, RunStatus.PREPARING, exit_code=1, properties={"image": "sha256:1"}
+        )
+
+        # then
+        assert told == replace(ended, properties={"place": "here", "image": "sha256:1"})
+        assert history.get(record.run_id) == told
+
     def test_annotations_made_at_once_are_all_kept(self, history: RunHistory) -> None:
         # given
         run_id = history.add(a_run()).run_id

@@ -16,7 +16,7 @@ import pytest
 
 from airflow_mltrain.runtime.job_agent import handover
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
-from airflow_mltrain.runtime.job_agent.order import CLAIMED, LACKING
+from airflow_mltrain.runtime.job_agent.order_answer import CLAIMED, LACKING
 from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from tests.services.jobs import pids_carrying, wait_for

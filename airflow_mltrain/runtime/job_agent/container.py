@@ -8,7 +8,8 @@ from typing import Optional
 from . import process
 from .environment import ENVIRONMENTS_IN_IMAGE
 from .folder import JobFolder, read_from, size_of
-from .order import CLAIMED, OrderInput, answer
+from .order import OrderInput
+from .order_answer import CLAIMED, answer
 from .script_user import ScriptUser, UnknownUserError, find_user
 from .supervisor import Supervisor
 

@@ -6,7 +6,6 @@ it may be killed at any moment, and another come, who lays the job down on the v
 """
 
 import base64
-import contextlib
 import json
 import os
 import select
@@ -14,12 +13,11 @@ import time
 from typing import Any, Dict
 
 from . import handover
+from .order_answer import LACKING, answer
 from .secret import encode_secrets
 
-# The latter is also what a container says that finds no job agent on its volume.
-CLAIMED, LACKING = b"[mltrain] claimed\n", b"[mltrain] lacking\n"
 _READ_BYTES = 256 * 1024
-_STDIN, _STDOUT = 0, 1
+_STDIN = 0
 
 
 class OrderInput:
@@ -67,12 +65,6 @@ class OrderInput:
             return False
         self.secrets = encode_secrets(order["secrets"])
         return is_laid_down
-
-
-def answer(words: bytes) -> None:
-    """Tell the sender, if it is still there, what became of its order."""
-    with contextlib.suppress(OSError):
-        os.write(_STDOUT, words)
 
 
 def _lacks_uv(root: str, order: Dict[str, Any]) -> bool:

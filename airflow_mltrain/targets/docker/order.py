@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from airflow_mltrain.runtime.job_agent.order import CLAIMED, LACKING
+from airflow_mltrain.runtime.job_agent.order_answer import CLAIMED, LACKING
 from airflow_mltrain.targets.base import Job
 from airflow_mltrain.targets.bundled_uv import find_bundled_uv
 from airflow_mltrain.targets.docker.stream import EngineStream

@@ -10,21 +10,14 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetUnreachableError
 from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.base import BuiltEnvironment, Job, Preparation
 from airflow_mltrain.targets.blob_stream import in_parts
-from airflow_mltrain.targets.check import Finding
 from airflow_mltrain.targets.docker.agent_container import AgentContainer
-from airflow_mltrain.targets.docker.check import (
-    NOT_TRIED_OUT,
-    judge_agent_container,
-    look_at_engine,
-    no_agent,
-)
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.container import Containers
 from airflow_mltrain.targets.docker.container_description import inner_names
@@ -37,6 +30,9 @@ from airflow_mltrain.targets.docker.stream import EngineStream
 from airflow_mltrain.targets.machine import secrets_of, spec_of
 from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachine
 from airflow_mltrain.targets.session_keeper import keeper_of
+
+if TYPE_CHECKING:
+    from airflow_mltrain.targets.finding import Finding
 
 log = logging.getLogger(__name__)
 
@@ -185,15 +181,19 @@ class DockerTarget(RemoteMachine):
         return super().collect_environments(max_bytes, is_dry_run=is_dry_run)
 
     def check(self) -> tuple[Finding, ...]:
-        found = look_at_engine(self._engine, self._config, self._images)
+        from airflow_mltrain.targets.docker import check  # noqa: PLC0415 - no run needs it
+
+        found = check.look_at_engine(self._engine, self._config, self._images)
         if not self._agent.has_image():
-            return (*found, NOT_TRIED_OUT)
+            return (*found, check.NOT_TRIED_OUT)
         try:
             return (*found, *super().check())
         except NoEntryError as error:
-            return (*found, no_agent(error))
+            return (*found, check.no_agent(error))
 
     def _judge(self, facts: Mapping[str, Any], clock_skew_seconds: float) -> tuple[Finding, ...]:
+        from airflow_mltrain.targets.docker.check import judge_agent_container  # noqa: PLC0415
+
         return judge_agent_container(facts, clock_skew_seconds)
 
     def _asked(
