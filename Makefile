@@ -13,6 +13,10 @@ endif
 
 bin := .venv/bin
 
+# Most tests wait for other processes, so there are more at once than cores. Those of a file stay
+# together, for they share the servers that were started for it.
+at_once := -n 4 --dist loadfile
+
 help:
 	@echo "make demo         train a model from a Dag, on this machine"
 	@echo "make ui           look at what the demo left in Airflow's own pages"
@@ -32,7 +36,7 @@ ui:
 test:
 	@scripts/install dev
 	@scripts/install-services
-	$(bin)/pytest $(T)
+	$(bin)/pytest $(if $(T),$(T),$(at_once))
 
 check:
 	@scripts/install dev
@@ -42,7 +46,7 @@ check:
 	$(bin)/mypy
 	$(bin)/lint-imports
 	scripts/check-wheel
-	$(bin)/pytest
+	$(bin)/pytest $(at_once)
 
 format:
 	@scripts/install dev
