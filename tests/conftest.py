@@ -46,3 +46,13 @@ def _is_selected(item: pytest.Item) -> bool:
     if selection is None:
         return True
     return marker is not None and (selection == "driver" or "elsewhere" in marker.kwargs)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the tables that tests made, of whichever worker they were."""
+    reports = [one for reports in terminalreporter.stats.values() for one in reports]
+    for report in reports:
+        for name, table in getattr(report, "user_properties", ()):
+            if name == "table" and report.when == "call":
+                terminalreporter.section(report.nodeid)
+                terminalreporter.write_line(table)
