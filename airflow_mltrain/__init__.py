@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from airflow_mltrain.config.environment import Environment
     from airflow_mltrain.config.run_configuration import RunConfiguration
     from airflow_mltrain.config.script_run import ScriptRunConfig
+    from airflow_mltrain.config.secret_reference import SecretReference
     from airflow_mltrain.experiment import Experiment
     from airflow_mltrain.run import Run
     from airflow_mltrain.runs.status import RunStatus
@@ -26,6 +27,7 @@ __all__ = [
     "RunConfiguration",
     "RunStatus",
     "ScriptRunConfig",
+    "SecretReference",
     "Workspace",
 ]
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ _HOMES = {
     "RunConfiguration": "airflow_mltrain.config.run_configuration",
     "RunStatus": "airflow_mltrain.runs.status",
     "ScriptRunConfig": "airflow_mltrain.config.script_run",
+    "SecretReference": "airflow_mltrain.config.secret_reference",
     "Workspace": "airflow_mltrain.workspace",
 }
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from airflow_mltrain.airflow_secret import look_up_secrets
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.plan import (
@@ -88,8 +89,9 @@ def submit(
         cancel(workspace, prior.run_id)
         await_end(workspace, prior.run_id)
     generation = prior.generation + 1 if prior else 1
+    secrets = look_up_secrets(config.run_config.environment_variables)
     record = _record(workspace, target, experiment, config, occasion, generation)
-    return _start(workspace, target, record, asking, onlooker)
+    return _start(workspace, target, record, asking, onlooker, secrets)
 
 
 def start(
@@ -100,16 +102,18 @@ def start(
 ) -> RunRecord:
     """Hand a recorded run to its target; nothing if the target is known to have it.
 
-    Credentials for its package indexes are those its environment refers to, and those that the
-    environments of whoever is `asking` were given. Where an image has to be pulled or built this
-    takes long; the run is returned as it is if it was canceled meanwhile, or the onlooker had
-    enough, and may be started again.
+    Secrets are looked up anew. Credentials for its package indexes are those its environment
+    refers to, and those that the environments of whoever is `asking` were given. Where an image
+    has to be pulled or built this takes long; the run is returned as it is if it was canceled
+    meanwhile, or the onlooker had enough, and may be started again.
     """
     if record.is_started or record.status.is_terminal:
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
-    return _start(workspace, target, record, asking, onlooker)
+    config = ScriptRunConfig.model_validate(record.config)
+    secrets = look_up_secrets(config.run_config.environment_variables)
+    return _start(workspace, target, record, asking, onlooker, secrets)
 
 
 def _start(
@@ -118,10 +122,11 @@ def _start(
     record: RunRecord,
     asking: Iterable[Environment | str | None],
     onlooker: Onlooker,
+    secrets: Mapping[str, str],
 ) -> RunRecord:
     config = ScriptRunConfig.model_validate(record.config)
     plan = _plan(config, target, target.interpreter)
-    job = _job(workspace, target, record, config, plan, asking)
+    job = replace(_job(workspace, target, record, config, plan, asking), secret_variables=secrets)
     limit_seconds = config.run_config.prepare_timeout_seconds
     preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
     try:
@@ -324,7 +329,11 @@ def _job(
         argv=tuple(config.argv(plan.interpreter)),
         environment_variables={
             **plan.environment_variables,
-            **config.run_config.environment_variables,
+            **{
+                name: value
+                for name, value in config.run_config.environment_variables.items()
+                if isinstance(value, str)
+            },
         },
         max_run_duration_seconds=config.run_config.max_run_duration_seconds,
         cancel_grace_seconds=workspace.settings.cancel_grace_seconds,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 # Pydantic puts the branch of a union that it took into the path; no user wrote these.
-_UNION_BRANCHES: Final = ("<environment>", "<name>", "<list>", "<text>")
+_UNION_BRANCHES: Final = ("<environment>", "<name>", "<list>", "<text>", "<reference>")
 
 _KEEPS_SECRETS = "environment_variables"
 _ABOUT_WHOLE = ("json_invalid", "model_type")  # text given for a whole may hold secrets too

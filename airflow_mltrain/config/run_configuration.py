@@ -11,8 +11,9 @@ from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.resources import ResourcesSection
+from airflow_mltrain.config.secret_reference import RunVariables
 from airflow_mltrain.config.spark import SparkConfiguration
-from airflow_mltrain.config.text import EnvironmentVariables, NonEmptyText, is_template
+from airflow_mltrain.config.text import NonEmptyText, is_template
 
 _FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
 _THIRTY_DAYS_IN_SECONDS = 30 * 24 * 3600
@@ -70,7 +71,7 @@ class RunConfiguration(ConfigModel):
     target: NonEmptyText = "local"
     framework: Framework = "Python"
     environment: EnvironmentChoice | None = None
-    environment_variables: EnvironmentVariables = Field(default_factory=dict, repr=False)
+    environment_variables: RunVariables = Field(default_factory=dict, repr=False)
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
     spark: SparkConfiguration = Field(default_factory=SparkConfiguration)
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS

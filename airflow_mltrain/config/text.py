@@ -6,7 +6,7 @@ import math
 import os
 import re
 import shlex
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
@@ -15,6 +15,7 @@ ARGUMENT_LIMIT_BYTES: Final = 131_071  # MAX_ARG_STRLEN of Linux, without the cl
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _PLACEHOLDER = re.compile(r"\0(\d+)\0")
+_Value = TypeVar("_Value")
 
 
 def _check_plain(text: str) -> str:
@@ -41,9 +42,10 @@ def _check_variable_name(name: str) -> str:
     return name
 
 
-def _check_variable_lengths(variables: dict[str, str]) -> dict[str, str]:
+def check_variable_lengths(variables: dict[str, _Value]) -> dict[str, _Value]:
+    """Give `variables` back; raises ValueError where no process can get one of them."""
     for name, value in variables.items():
-        if len(f"{name}={value}".encode()) > ARGUMENT_LIMIT_BYTES:
+        if isinstance(value, str) and len(f"{name}={value}".encode()) > ARGUMENT_LIMIT_BYTES:
             raise ValueError(
                 f"{name} and its value should have at most {ARGUMENT_LIMIT_BYTES:,} bytes, "
                 "the limit of Linux; write the value to a file in source_directory"
@@ -81,12 +83,10 @@ NumberAsText: TypeAlias = Annotated[PlainText, BeforeValidator(_write_number)]
 Argument: TypeAlias = Annotated[str | int | float, PlainValidator(_take_verbatim)]
 """One word of a command line, kept as it was given; paths become text."""
 
+VariableName: TypeAlias = Annotated[str, AfterValidator(_check_variable_name)]
+
 EnvironmentVariables: TypeAlias = Annotated[
-    dict[
-        Annotated[str, AfterValidator(_check_variable_name)],
-        Annotated[str, AfterValidator(_check_plain)],
-    ],
-    AfterValidator(_check_variable_lengths),
+    dict[VariableName, PlainText], AfterValidator(check_variable_lengths)
 ]
 
 

@@ -24,6 +24,7 @@ class Job:
     snapshot_id: str
     argv: tuple[str, ...]
     environment_variables: Mapping[str, str] = field(default_factory=dict)
+    secret_variables: Mapping[str, str] = field(default_factory=dict, repr=False)  # on no disk
     max_run_duration_seconds: float | None = None
     cancel_grace_seconds: float = 30.0
     environment: EnvironmentRequest | None = None  # None: nothing has to be built

@@ -55,6 +55,8 @@ def secrets_of(job: Job) -> dict[str, Any] | None:
         found["indexes"] = dict(job.environment.credentials)
     if job.spark_driver is not None:
         found["spark"] = dict(job.spark_driver.secrets)
+    if job.secret_variables:
+        found["variables"] = dict(job.secret_variables)
     return found or None
 
 

@@ -48,6 +48,21 @@ _SHOW = """
 import json, os, sys
 print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if k.startswith("MY_")}]))
 """
+_SEARCH = """
+import hashlib, os, pathlib
+secret = os.environ["MY_SECRET"].encode()
+print(hashlib.sha256(secret).hexdigest())
+
+def holds(path):
+    try:
+        return path.is_file() and secret in path.read_bytes()
+    except OSError:  # a process that just ended
+        return False
+
+places = [*pathlib.Path(os.environ["MLTRAIN_CODE"]).parent.rglob("*")]
+places += pathlib.Path("/proc").glob("[0-9]*/cmdline")
+print([str(path) for path in places if holds(path)])
+"""
 _RUN_ONCE = 'echo ran >> "$OUTSIDE/ran"'
 _STARTER = (
     "import pickle, sys; target, job = pickle.load(sys.stdin.buffer); "
@@ -132,6 +147,16 @@ class StartContract(BenchContract):
 
         state = wait_until_ended(target, run_id)
         assert json.loads(state.log)[1] == variables
+
+    @pytest.mark.driver
+    def test_a_secret_variable_reaches_the_script_and_neither_a_file_nor_a_command_line(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        run_id = bench.python(target, _SEARCH, secret_variables={"MY_SECRET": "it's a s3cret ☃"})
+
+        state = wait_until_ended(target, run_id)
+        digest = sha256("it's a s3cret ☃".encode()).hexdigest()
+        assert state.log.decode().split("\n") == [digest, "[]", ""]
 
     def test_a_script_runs_in_its_own_copy_of_the_snapshot(
         self, target: ComputeTarget, bench: JobBench

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from . import process
 from .folder import JobFolder
 from .script_user import ScriptUser
-from .secret import hand_on
+from .secret import hand_on, read_secrets
 
 _BOOT_BUILDER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -40,10 +40,11 @@ def spawn(
 ) -> int:
     """Begin the script and return its pid; the caller reaps it, and it dies with the caller.
 
-    `environment` is the folder of a virtual environment, whose programs come first. `secrets` are
-    for what begins a Spark driver, not for the script.
+    `environment` is the folder of a virtual environment, whose programs come first. Of the
+    `secrets` the script gets its variables; the rest is for what begins a Spark driver.
     """
-    variables = _variables(folder, spec, environment, user)
+    chosen = {**spec["environment_variables"], **(read_secrets(secrets, "variables") or {})}
+    variables = _variables(folder, dict(spec, environment_variables=chosen), environment, user)
     if spec.get("spark") is None:
         argv = _program(spec["argv"], variables)
         return _spawn(folder, argv, folder.code, variables, user=user)

@@ -1,7 +1,7 @@
 """What a job may use and nobody else may see: handed on in memory, from process to process.
 
 By purpose: `indexes` has a login and a password for each host, `spark` is what `spark/command.py`
-reads.
+reads, `variables` are environment variables of the script.
 """
 
 import contextlib
