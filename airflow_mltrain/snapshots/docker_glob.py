@@ -5,8 +5,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from airflow_mltrain.snapshots.many_wildcards import (
+    ANYTHING,
+    DIRECTORIES,
+    WITHIN_NAME,
+    ManyWildcards,
+    has_many,
+)
+
 _SPECIAL = re.compile(r"[*?\[\]\\]")
-_ANYTHING: Final = "(?s:.*)"
+_ANY_TEXT: Final = "(?s:.*)"
 
 
 class DockerGlob:
@@ -19,10 +27,14 @@ class DockerGlob:
         special = _SPECIAL.search(text)
         self._literal = text if special is None else text[: special.start()]
         self._is_literal = special is None
-        self._regex = re.compile(_translate(text))
+        parts = _translate(text)
+        self._regex = re.compile("".join(parts))
+        self._many = ManyWildcards(parts) if has_many(parts) else None
 
     def matches(self, path: str) -> bool:
         """Whether it is this very path; what lies in it is not asked for."""
+        if self._many is not None:
+            return self._many.matches(path)
         return self._regex.fullmatch(path) is not None
 
     def may_match_in(self, directory: str) -> bool:
@@ -35,8 +47,8 @@ class DockerGlob:
         )
 
 
-def _translate(text: str) -> str:
-    """The expression that matches, in full, what the glob matches.
+def _translate(text: str) -> list[str]:
+    """The parts of the expression that matches, in full, what the glob matches.
 
     Where `**` is all that is special, and at an end, Docker compares plain text: `**a` matches
     `ba`, and `a**` matches `ab/c`.
@@ -44,16 +56,16 @@ def _translate(text: str) -> str:
     if text.startswith("**") and not _SPECIAL.search(text, len("**")):
         rest = text[len("**") :]
         return (
-            f"(?s:.*/)?{re.escape(rest[1:])}" if rest[:1] == "/" else _ANYTHING + re.escape(rest)
+            ["(?s:.*/)?", re.escape(rest[1:])] if rest[:1] == "/" else [_ANY_TEXT, re.escape(rest)]
         )
     if text.endswith("**") and not _SPECIAL.search(text[: -len("**")]):
-        return re.escape(text[: -len("**")]) + _ANYTHING
+        return [re.escape(text[: -len("**")]), _ANY_TEXT]
     parts = []
     index = 0
     while index < len(text):
         part, index = _translate_next(text, index)
         parts.append(part)
-    return "".join(parts)
+    return parts
 
 
 def _translate_next(text: str, index: int) -> tuple[str, int]:
@@ -61,9 +73,9 @@ def _translate_next(text: str, index: int) -> tuple[str, int]:
     if text.startswith("**", index):
         end = index + len("**")
         end += text.startswith("/", end)
-        return (".*" if end == len(text) else "(?:.*/)?"), end
+        return (ANYTHING if end == len(text) else DIRECTORIES), end
     if character == "*":
-        return "[^/]*", index + 1
+        return WITHIN_NAME, index + 1
     if character == "?":
         return "[^/]", index + 1
     if character == "[":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import string
 
+from airflow_mltrain.snapshots.many_wildcards import ANYTHING, DIRECTORIES, WITHIN_NAME
+
 _SPECIAL = re.compile(r"[*?\[\\]")
 _CLASSES = {
     "alnum": string.ascii_letters + string.digits,
@@ -27,8 +29,8 @@ def has_wildcards(glob: str) -> bool:
     return re.search(r"[*?\[]", glob) is not None
 
 
-def translate_glob(glob: str, *, is_path: bool) -> str | None:
-    """The expression that matches, in full, what the glob matches; None if nothing can.
+def translate_glob(glob: str, *, is_path: bool) -> tuple[str, ...] | None:
+    """The parts of the expression that matches, in full, what the glob does; None if nothing can.
 
     In a path, `**` between slashes stands for any directories; a name has no slashes.
     """
@@ -40,7 +42,7 @@ def translate_glob(glob: str, *, is_path: bool) -> str | None:
         if part is None:
             return None
         parts.append(part)
-    return "".join(parts)
+    return tuple(parts)
 
 
 def _translate_next(glob: str, index: int, path_start: int | None) -> tuple[str | None, int]:
@@ -65,10 +67,10 @@ def _translate_stars(glob: str, index: int, path_start: int | None) -> tuple[str
     opens_segment = index == path_start or glob[index - 1 : index] == "/"
     closes_segment = end == len(glob) or glob.startswith(("/", "\\/"), end)
     if path_start is None or end - index == 1 or not (opens_segment and closes_segment):
-        return "[^/]*", end
+        return WITHIN_NAME, end
     if glob[end : end + 1] == "/":
-        return "(?:.*/)?", end + 1
-    return ".*", end
+        return DIRECTORIES, end + 1
+    return ANYTHING, end
 
 
 def _translate_set(glob: str, index: int) -> tuple[str | None, int]:

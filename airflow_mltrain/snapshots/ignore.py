@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from airflow_mltrain.snapshots.glob import has_wildcards, translate_glob
+from airflow_mltrain.snapshots.many_wildcards import ManyWildcards, has_many
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,7 +84,7 @@ class IgnoreRules:
 
 @dataclass(frozen=True)
 class _Pattern:
-    regex: str
+    parts: tuple[str, ...]  # of an expression
     ignores: bool
     only_directories: bool
     only_name: bool  # holds at every depth, so the name alone decides
@@ -126,12 +127,18 @@ class _Patterns:
         return _group(found for found in self.patterns if not found.only_directories)
 
 
+class _Match(Protocol):
+    """Says of a path, from some place on, whether it is matched."""
+
+    def __call__(self, path: bytes, start: int = 0, /) -> object: ...
+
+
 class _Group(NamedTuple):
     """Consecutive patterns of one sign as one alternation, since 10,000 paths pass through."""
 
     ignores: bool
-    matches_name: Callable[[bytes], object]
-    matches_path: Callable[[bytes, int], object]
+    matches_name: _Match
+    matches_path: _Match
 
 
 def _group(patterns: Iterable[_Pattern]) -> list[_Group]:
@@ -139,15 +146,24 @@ def _group(patterns: Iterable[_Pattern]) -> list[_Group]:
     groups = []
     for ignores, members in groupby(patterns, key=lambda found: found.ignores):
         together = list(members)
-        on_names = _compile(found.regex for found in together if found.only_name)
-        on_paths = _compile(found.regex for found in together if not found.only_name)
-        groups.append(_Group(ignores, on_names.fullmatch, on_paths.fullmatch))
+        on_names = _compile([found.parts for found in together if found.only_name])
+        on_paths = _compile([found.parts for found in together if not found.only_name])
+        groups.append(_Group(ignores, on_names, on_paths))
     return groups[::-1]
 
 
-def _compile(regexes: Iterable[str]) -> re.Pattern[bytes]:
-    alternation = "|".join(regexes) or _NEVER
-    return re.compile(alternation.encode("latin-1"), re.DOTALL)
+def _compile(patterns: list[tuple[str, ...]]) -> _Match:
+    alternation = "|".join("".join(parts) for parts in patterns if not has_many(parts)) or _NEVER
+    few = re.compile(alternation.encode("latin-1"), re.DOTALL).fullmatch
+    many = [ManyWildcards(parts, re.DOTALL) for parts in patterns if has_many(parts)]
+    if not many:
+        return few
+
+    def match(path: bytes, start: int = 0, /) -> object:
+        text = path[start:].decode("latin-1")
+        return few(path, start) or any(one.matches(text) for one in many)
+
+    return match
 
 
 def _split(content: bytes) -> list[str]:
@@ -165,10 +181,10 @@ def _parse(line: str) -> _Pattern | None:
     text = text[:-1] if only_directories else text
     only_name = "/" not in text
     text = text.removeprefix("/")
-    regex = translate_glob(text, is_path=not only_name) if text else None
-    if regex is None:
+    parts = translate_glob(text, is_path=not only_name) if text else None
+    if parts is None:
         return None
-    return _Pattern(regex, ignores, only_directories, only_name, has_wildcards(text))
+    return _Pattern(parts, ignores, only_directories, only_name, has_wildcards(text))
 
 
 def _trim(line: str) -> str:
