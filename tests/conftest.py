@@ -6,8 +6,19 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from airflow_mltrain.settings import Settings
+
+# Time is no property here: a machine that is busy may take long over an example.
+hypothesis_settings.register_profile(
+    "here",
+    deadline=None,
+    max_examples=int(os.environ.get("MLTRAIN_EXAMPLES", "100")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("here")
 
 pytest.register_assert_rewrite("tests.contracts", "tests.services")
 

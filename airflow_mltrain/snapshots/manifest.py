@@ -75,7 +75,7 @@ class Manifest:
         try:
             header, *rows = [json.loads(line) for line in data.decode("ascii").splitlines()]
             version = header["version"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise SnapshotError(_damaged(data)) from error
         if version != _VERSION:
             raise SnapshotError(

@@ -23,6 +23,7 @@ _RUNTIME = Path(runtime.__file__).parent
 _BOOT_SECONDS = 30.0
 _PYTHONS: Final = ("python3", *(f"python3.{minor}" for minor in range(14, 7, -1)))
 _NOISE_BYTES = 2000
+_NONSENSE = (ValueError, KeyError, TypeError, RecursionError)
 _KEPT_BYTES = 1024 * 1024  # of what a login prints, and of an answer that is not whole
 # No word of it means anything else to sh, bash, zsh, fish or csh.
 _FIND_PYTHON = (
@@ -135,8 +136,11 @@ class _Entry:
                 f"{facts['fault']}; mend that, or name another folder as `root` in the compute "
                 "target's settings"
             )
-        skew = facts["time"] - time.time()  # it looked at its clock after all that takes long
-        return AgentSession(self._stream, as_hello(facts, skew), self._received)
+        try:  # it looked at its clock after all that takes long
+            hello = as_hello(facts, float(facts["time"]) - time.time())
+        except _NONSENSE as error:
+            raise self._no_agent(error) from error
+        return AgentSession(self._stream, hello, self._received)
 
     def _send(self, content: bytes) -> None:
         with suppress(OSError, EOFError):  # what the machine said before it hung up says why
@@ -150,7 +154,10 @@ class _Entry:
             line, end, behind = rest.partition(b"\n")
             if found and end:
                 self._received = behind
-                return dict(json.loads(line))
+                try:
+                    return dict(json.loads(line))
+                except _NONSENSE as error:
+                    raise self._no_agent(error) from error
             try:
                 received = self._stream.receive(65536)
             except TimeoutError:
@@ -165,6 +172,11 @@ class _Entry:
                     f"seconds; does the login shell wait for something?{self._said()}"
                 )
             self._received = self._received[-_KEPT_BYTES:] + (received or b"")
+
+    def _no_agent(self, error: Exception) -> NoEntryError:
+        return NoEntryError(
+            f"{self._machine}: what answered there is no job agent of this package: {error!r:.200}"
+        )
 
     def _no_entry(self) -> NoEntryError:
         if NO_PYTHON.encode() in self._received and self.old_python:

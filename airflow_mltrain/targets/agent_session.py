@@ -17,6 +17,7 @@ from airflow_mltrain.runtime.job_agent.wire import Frame, FrameReader, FrameWrit
 _DEAD_SECONDS = 20.0  # the agent gives a sign of life every five seconds while it is asked
 _IDLE_SECONDS = 60.0  # the agent ends by itself after ninety
 _PARTS_AHEAD = 64
+_NONSENSE = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class Stream(Protocol):
@@ -107,9 +108,15 @@ class _Question:
             if incoming.kind is Kind.PART:
                 yield incoming.payload
                 continue
-            content = json.loads(incoming.payload)
-            if incoming.kind is Kind.FAULT:
-                raise AgentFaultError(content["kind"], content["text"])
+            try:
+                content = json.loads(incoming.payload)
+                fault = None
+                if incoming.kind is Kind.FAULT:
+                    fault = AgentFaultError(str(content["kind"]), str(content["text"]))
+            except _NONSENSE as error:
+                raise SessionLostError(f"the agent's answer cannot be: {error!r:.200}") from None
+            if fault is not None:
+                raise fault
             self.result = content
             return
 

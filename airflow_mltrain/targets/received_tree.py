@@ -68,6 +68,7 @@ class ReceivedTree:
     def _require_sound(self, path: object) -> None:
         if not isinstance(path, str) or "\0" in path:
             raise ValueError(f"no path: {path!r}")
+        os.fsencode(path)
         names = path.split("/")
         if names[0] not in _TOPS or {"", ".", ".."}.intersection(names):
             raise ValueError(f"a path that leads elsewhere: {path!r}")
@@ -75,6 +76,7 @@ class ReceivedTree:
             raise ValueError(f"{path!r} is not below a folder")
 
     def _require_inside(self, path: str, target: str) -> None:
+        os.fsencode(target)
         way = os.path.normpath(f"{path}/../{target}")
         top = path.partition("/")[0]
         is_plain = target == os.path.normpath(target)  # no ".." behind a name that may be a link

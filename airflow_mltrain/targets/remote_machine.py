@@ -186,6 +186,16 @@ class RemoteMachine:
         )
         view.sent = dict(seen)
         session.leave_view(view)  # not after an error: what the agent knows then is uncertain
+        try:
+            return self._read_answer(result, body, seen, session.hello.clock_skew_seconds)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise TargetError(
+                f"compute target {self.name!r} ({self._label}) answered what cannot be: {error!r}"
+            ) from error
+
+    def _read_answer(
+        self, result: Any, body: bytes, seen: Mapping[str, Seen], clock_skew_seconds: float
+    ) -> dict[str, JobState]:
         unknown = set(result["unknown"])
         states = {
             run_id: JobState(one.status) for run_id, one in seen.items() if run_id not in unknown
@@ -197,7 +207,7 @@ class RemoteMachine:
             log_end = position + state["log"]
             end = log_end + state["metrics"]
             told = dict(state, log=body[position:log_end], metrics=body[log_end:end])
-            states[run_id] = by_this_clock(job_state(told), session.hello.clock_skew_seconds)
+            states[run_id] = by_this_clock(job_state(told), clock_skew_seconds)
             position = end
         return states
 

@@ -167,7 +167,14 @@ def test_an_unsafe_manifest_is_refused_before_anything_is_written(
     assert not code.exists()
 
 
-@pytest.mark.parametrize("manifest", [b"", b"\xff", b"[]", b'{"version":2}\n', b"{}\n"])
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        *(b"", b"\xff", b"[]", b'{"version":2}\n', b"{}\n"),
+        b"[" * 100_000,
+        b'{"version":1}\n' + b"[" * 100_000,
+    ],
+)
 def test_what_is_no_manifest_is_refused(blobs: Path, code: Path, manifest: bytes) -> None:
     # when
     with pytest.raises(ValueError, match=r"."):

@@ -11,7 +11,10 @@ import pytest
 from airflow_mltrain.runtime.job_agent.folder import JobFolder, read_from, size_of, write_new
 from airflow_mltrain.runtime.job_agent.process import is_alive
 
-CLAIM = {"status": "Preparing", "supervisor": {"pid": 1, "boot_id": "some boot"}}
+CLAIM = {
+    "status": "Preparing",
+    "supervisor": {"pid": 1, "boot_id": "some boot", "pid_namespace": "1", "start_time": "1"},
+}
 
 
 @pytest.fixture

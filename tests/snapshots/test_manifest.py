@@ -69,6 +69,7 @@ def test_the_encoding_is_the_one_that_stored_snapshots_have() -> None:
     [
         b"",
         b"\x00\xff garbage",
+        b'{"version":1}\n' + b"[" * 100_000,
         b"[]",
         b'{"version":1}',
         b'{"version":1}\n[1]\n',

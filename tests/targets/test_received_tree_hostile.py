@@ -24,7 +24,7 @@ _paths = st.lists(_names, min_size=1, max_size=5).map("/".join) | st.sampled_fro
 )
 _targets = st.lists(st.sampled_from(["..", "a", "b", "c", "outputs", "."]), max_size=6).map(
     "/".join
-) | st.sampled_from(["/etc/passwd", "../../secret", "a/../../../secret", "\0"])
+) | st.sampled_from(["/etc/passwd", "../../secret", "a/../../../secret", "\0", "\ud800"])
 _odd_numbers: list[Any] = [2**40, 2**70, 1e999, -1e999, None, "3", [], True]
 _numbers = st.integers(-2, 5) | st.sampled_from(_odd_numbers)
 _entries = st.fixed_dictionaries(

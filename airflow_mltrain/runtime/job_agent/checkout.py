@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from .sharing import share_out
 
@@ -63,7 +63,7 @@ def blobs_of(manifest: bytes) -> List[str]:
     header, found, _ = manifest.partition(b"\n")
     digests = _NAMED.findall(manifest)
     is_whole = found and manifest.endswith(b"\n") and len(digests) == manifest.count(_IS_FILE)
-    if not is_whole or json.loads(header) != {"version": _VERSION}:
+    if not is_whole or _read_json(header) != {"version": _VERSION}:
         raise ValueError("the manifest is damaged, or of a version unknown here")
     return [digest.decode() for digest in set(digests)]
 
@@ -104,10 +104,10 @@ def _leaves(path: str, links: Mapping[str, str]) -> bool:
 
 def _read_manifest(manifest: bytes) -> List[Dict[str, Any]]:
     header, *lines = manifest.decode("ascii").splitlines() or [""]
-    if json.loads(header) != {"version": _VERSION}:
+    if _read_json(header) != {"version": _VERSION}:
         raise ValueError("the manifest has a version unknown here: {:.80}".format(header))
     # One by one takes thrice the time.
-    entries: List[Dict[str, Any]] = json.loads("[{}]".format(",".join(lines)))
+    entries: List[Dict[str, Any]] = _read_json("[{}]".format(",".join(lines)))
     directories = {""}
     links = {}
     seen = set()
@@ -125,6 +125,13 @@ def _read_manifest(manifest: bytes) -> List[Dict[str, Any]]:
     if leaving is not None:
         raise ValueError("the link {!r} -> {!r} leads outside".format(leaving, links[leaving]))
     return entries
+
+
+def _read_json(text: Union[str, bytes]) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("the manifest is nested, which none is") from None
 
 
 def require_sound(entry: object) -> Dict[str, Any]:

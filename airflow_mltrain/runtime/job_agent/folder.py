@@ -9,11 +9,15 @@ import stat
 from typing import Any, Dict, Optional
 
 from . import file_lock
+from .job_state import read_job_state
 
 TERMINAL = ("Completed", "Failed", "Canceled")
 SPARK_SECRETS = ("spark/properties", "spark/keytab")  # as `spark/command.py` writes them
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _RESERVE_BYTES = 16 * 1024
+_STATE_BYTES = 1024 * 1024
+# Of a state as a power cut may leave it, or a script: whoever wrote it cannot be asked.
+_LOST = {"pid": 0, "boot_id": "of a power cut", "pid_namespace": "", "start_time": ""}
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024
 _FAULT_BYTES = 16 * 1024
 
@@ -117,17 +121,10 @@ class JobFolder:
     def read_state(self) -> Optional[Dict[str, Any]]:
         """The job's state, or None where no supervisor has claimed it."""
         try:
-            with open(self.state, "rb") as file:
-                content = file.read()
+            content = _read_plain(self.state, 0, _STATE_BYTES)
         except FileNotFoundError:
             return None
-        try:
-            state = dict(json.loads(content))
-            state["status"], state["supervisor"]["boot_id"]
-        except (ValueError, TypeError, KeyError):
-            # As a power cut may leave it, or a script: whoever wrote it cannot be asked.
-            return {"status": "Preparing", "supervisor": {"pid": 0, "boot_id": "of a power cut"}}
-        return state
+        return read_job_state(content) or {"status": "Preparing", "supervisor": dict(_LOST)}
 
     def write_state(self, state: Dict[str, Any]) -> None:
         """Replace the state, whole or not at all."""
@@ -210,10 +207,17 @@ def size_of(path: str) -> int:
 def read_from(path: str, position: int, limit: int) -> bytes:
     """At most `limit` bytes of a regular file past `position`; none where it is something else."""
     try:
+        return _read_plain(path, position, limit)
+    except (FileNotFoundError, PermissionError):
+        return b""
+
+
+def _read_plain(path: str, position: int, limit: int) -> bytes:
+    try:
         # A script may have put a link or a pipe there, to be read through or waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES):
+        if error.errno in (errno.ELOOP, errno.ENXIO):
             return b""
         raise
     try:
