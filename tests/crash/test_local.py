@@ -67,13 +67,14 @@ def test_neither_strikes_at_any_time_nor_lost_connections_double_or_lose_anythin
     campaign = Campaign(local_ground)
     rehearsal = campaign.rehearse()
     failing = Story(exit_code=3)
+    started = rehearsal.find("submit", "history.advance > do_commit")
     launch = rehearsal.find("submit", "fork_exec")
     plots = chain(
         campaign.at_random(rehearsal, victim.TASK_KILLED, "submit", 4, strikes=2),
         campaign.at_random(rehearsal, victim.TASK_KILLED, "submit", 4, story=failing),
         campaign.at_random(rehearsal, victim.TASK_TERMINATED, "submit", 4),
         campaign.at_steps(rehearsal, victim.HISTORY_CUT, "submit", most=12),
-        campaign.at_random(rehearsal, victim.SUPERVISOR_KILLED, "submit", 3),
+        campaign.at(started, victim.SUPERVISOR_KILLED, "submit", 3),
         campaign.at(launch, victim.LAUNCHER_KILLED, "submit", 4),
     )
 

@@ -128,7 +128,7 @@ def _judge_log(evidence: Evidence, path: Path, verdict: Verdict) -> None:
     while kept.startswith(_PREPARATION):
         kept = kept.partition(b"\n")[2]
     expected = evidence.story.log
-    if kept == expected:
+    if kept.startswith(expected) and _is_ours(kept[len(expected) :]):
         return
     at = next(
         (n for n, pair in enumerate(zip(kept, expected, strict=False)) if pair[0] != pair[1]),
@@ -138,6 +138,11 @@ def _judge_log(evidence: Evidence, path: Path, verdict: Verdict) -> None:
     if len(kept) == len(expected):
         kind = _WRONG
     verdict.note(kind, f"log {path} has {len(kept)} bytes of {len(expected)}, differs at {at}")
+
+
+def _is_ours(rest: bytes) -> bool:
+    """Whether what follows a script's words are lines of the product, or nothing."""
+    return all(line.startswith(_PREPARATION) for line in rest.split(b"\n") if line)
 
 
 def _judge_task(evidence: Evidence, verdict: Verdict) -> None:

@@ -6,16 +6,21 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from docker.errors import APIError
+
 from tests.crash.ground import Ground
+from tests.services.docker_engine import DockerEngine
 from tests.services.jobs import is_running
 
 _LAUNCH_SECONDS = 0.03
+_one_engine = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,6 @@ class Victim:
 
     name: str
     strike: Callable[[Scene], bool]
-    is_ours: bool = True  # a process that plays a part, and not something beside it
     is_job_struck: bool = False  # the job itself may not survive it
 
 
@@ -87,6 +91,26 @@ def _cut_ssh(scene: Scene) -> bool:
             pid = _parent(pid)
         found.add(pid)
     return _kill_all([pid for pid in found if pid > 1])
+
+
+def _kill_engine(scene: Scene) -> bool:
+    """The engine of all trials, which is brought up again; what it runs survives it."""
+    engine: DockerEngine = scene.ground.services["engine"]
+    with _one_engine:
+        engine.kill()
+        engine.start()
+    return True
+
+
+def _kill_container(scene: Scene) -> bool:
+    engine: DockerEngine = scene.ground.services["engine"]
+    is_hit = False
+    with closing(engine.client()) as client:
+        for run in scene.ground.runs_of(scene.dag_run_id):
+            with suppress(APIError):  # it may not be there, or have ended
+                client.api.kill(run.run_id)
+                is_hit = True
+    return is_hit
 
 
 def _ssh_agents(scene: Scene) -> list[int]:
@@ -148,12 +172,10 @@ TASK_KILLED = Victim("task, SIGKILL", _send(signal.SIGKILL))
 TASK_TERMINATED = Victim("task, SIGTERM", _send(signal.SIGTERM))
 TRIGGERER_KILLED = Victim("triggerer, SIGKILL", _send(signal.SIGKILL))
 TRIGGERER_TERMINATED = Victim("triggerer, SIGTERM", _send(signal.SIGTERM))
-HISTORY_CUT = Victim("PostgreSQL connection", _cut_history, is_ours=False)
-SUPERVISOR_KILLED = Victim(
-    "job's supervisor, SIGKILL", _kill_supervisor, is_ours=False, is_job_struck=True
-)
-LAUNCHER_KILLED = Victim(
-    "job agent's parent, SIGKILL", _kill_launcher, is_ours=False, is_job_struck=True
-)
-AGENT_KILLED = Victim("job agent's parent, SIGKILL", _kill_agent, is_ours=False)
-SSH_CUT = Victim("SSH connection", _cut_ssh, is_ours=False)
+HISTORY_CUT = Victim("PostgreSQL connection", _cut_history)
+SUPERVISOR_KILLED = Victim("job's supervisor, SIGKILL", _kill_supervisor, is_job_struck=True)
+LAUNCHER_KILLED = Victim("job agent's parent, SIGKILL", _kill_launcher, is_job_struck=True)
+ENGINE_KILLED = Victim("dockerd, SIGKILL", _kill_engine)
+CONTAINER_KILLED = Victim("job's container, SIGKILL", _kill_container, is_job_struck=True)
+AGENT_KILLED = Victim("job agent's parent, SIGKILL", _kill_agent)
+SSH_CUT = Victim("SSH connection", _cut_ssh)

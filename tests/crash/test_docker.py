@@ -1,0 +1,69 @@
+"""Kills while a job is in a container: of our processes, of the engine, and of the container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.crash import victim
+from tests.crash.campaign import Campaign
+from tests.crash.ground import Ground
+from tests.services.docker_engine import DockerEngine
+from tests.services.docker_image import python_image
+
+if TYPE_CHECKING:
+    from tests.crash.conftest import ShowTable
+    from tests.services.postgresql import PostgresqlServer
+
+pytest_plugins = ["tests.services.postgresql"]
+pytestmark = [pytest.mark.postgres, pytest.mark.slow]
+
+_IMAGE = "mltrain-test/python:3"
+
+
+@pytest.fixture
+def ground(tmp_path: Path, postgresql: PostgresqlServer) -> Iterator[Ground]:
+    diaries = tmp_path / "diaries"
+    diaries.mkdir()
+    diaries.chmod(0o777)
+    with DockerEngine(live_restore=True) as engine:
+        with closing(engine.client()) as client:
+            python_image(client, _IMAGE)
+        connection = engine.connection_json(
+            image=_IMAGE, network="host", mounts=[f"{diaries}:{diaries}"]
+        )
+        yield Ground(
+            "docker",
+            tmp_path,
+            postgresql.create_database(),
+            "engine",
+            {"AIRFLOW_CONN_ENGINE": connection},
+            diaries,
+            {"engine": engine},
+        )
+
+
+def test_no_kill_of_a_task_or_an_engine_doubles_or_loses_anything(
+    ground: Ground, show: ShowTable
+) -> None:
+    # given
+    campaign = Campaign(ground)
+    rehearsal = campaign.rehearse()
+    started = rehearsal.find("submit", "history.advance > do_commit")
+    plots = chain(
+        campaign.at_steps(rehearsal, victim.TASK_KILLED, "submit", most=20),
+        campaign.at_random(rehearsal, victim.TASK_TERMINATED, "submit", 1),
+        campaign.at_steps(rehearsal, victim.ENGINE_KILLED, "submit", most=4),
+        campaign.at(started, victim.CONTAINER_KILLED, "submit", 2),
+    )
+
+    # when
+    campaign.run(plots)
+
+    # then
+    show(campaign, fewest=20)
