@@ -172,6 +172,28 @@ _COMPUTE_TARGET = {
             "History server",
             "Kind `spark`: the address of the history server's pages, such as http://history:18080.",
         ),
+        "master_gateway": _field(
+            "Master's REST gateway",
+            "Kind `spark` with deploy mode cluster: where a standalone master takes drivers, such "
+            "as http://master:6066; empty for port 6066 of the master.",
+        ),
+        "callback_host": _field(
+            "Callback host",
+            "Kind `spark` with deploy mode cluster: under which name the cluster's workers reach "
+            "the machine that submits; empty for its address on the way to the master.",
+        ),
+        "callback_ports": _field(
+            "Callback ports",
+            "Kind `spark` with deploy mode cluster: at which ports they reach it, such as "
+            "47000-47010, one for each run; empty for any.",
+        ),
+        "driver_alone_seconds": _field(
+            "Patience of drivers",
+            "Kind `spark` with deploy mode cluster: how many seconds a driver lives that no "
+            "longer reaches the machine that submitted it; empty for 300.",
+            kind="integer",
+            minimum=1,
+        ),
         "executor_timeout_seconds": _field(
             "Patience for executors",
             "Kind `spark`: how many seconds a job may wait for its first executor; empty for 600.",

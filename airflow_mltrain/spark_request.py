@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 
 from airflow_mltrain.config.environment import Environment
@@ -12,8 +10,6 @@ from airflow_mltrain.config.spark import SparkConfiguration, SparkSection, look_
 from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.targets.base import ComputeTarget, SparkRequest
-
-log = logging.getLogger(__name__)
 
 
 def check_spark(config: ScriptRunConfig, target: ComputeTarget) -> None:
@@ -37,12 +33,6 @@ def check_spark(config: ScriptRunConfig, target: ComputeTarget) -> None:
             "run_config.spark and environment.spark count for a script, which is begun by "
             "spark-submit; a command runs as it is: give a script, or leave them out"
         )
-    if run_config.spark.driver_cores is not None:
-        log.warning(
-            "run_config.spark.driver_cores: the driver runs on a machine of its own, which bounds "
-            "no cores; leave it out"
-        )
-    request_spark(config, os.environ)
 
 
 def request_spark(config: ScriptRunConfig, variables: Mapping[str, str]) -> SparkRequest | None:
@@ -72,6 +62,7 @@ def request_spark(config: ScriptRunConfig, variables: Mapping[str, str]) -> Spar
         jars=tuple(section.jars),
         properties=look_up_secrets(properties, variables),
         driver_memory=asked.driver_memory,
+        driver_cores=asked.driver_cores,
         executor_memory=asked.executor_memory,
         executor_cores=asked.executor_cores,
         executor_instances=asked.executor_instances,

@@ -126,9 +126,14 @@ def _start(
 ) -> RunRecord:
     config = ScriptRunConfig.model_validate(record.config)
     plan = _plan(config, target, target.interpreter)
-    job = replace(_job(workspace, target, record, config, plan, asking), secret_variables=secrets)
     limit_seconds = config.run_config.prepare_timeout_seconds
     preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
+    try:
+        job = _job(workspace, target, record, config, plan, asking)
+        job = replace(job, secret_variables=secrets)
+    except ConfigurationError as error:
+        # A variable that was set where the run was recorded, and is not where it is taken up.
+        return _give_up(workspace, target, record, preparation, error)
     try:
         facts = target.prepare(job, preparation)
         _hand_over(workspace, target, replace(job, first_log=preparation.log))
@@ -143,6 +148,24 @@ def _start(
     return workspace.history.advance(
         record.run_id, RunStatus.PREPARING, is_started=True, properties=facts
     )
+
+
+def _give_up(
+    workspace: Workspace,
+    target: ComputeTarget,
+    record: RunRecord,
+    preparation: RunPreparation,
+    error: ConfigurationError,
+) -> RunRecord:
+    """Record that a run cannot be started from here, unless its target has it already."""
+    seen = {record.run_id: Seen()}
+    if not target.observe(seen, 0):
+        target.cancel(record.run_id)  # which keeps a submitter elsewhere from starting it
+        if not target.observe(seen, 0):
+            fault = JobStartError(f"run {record.run_id} cannot be started here: {error}")
+            fault.__cause__ = error
+            return _fail(workspace, record, preparation, fault)
+    return workspace.history.advance(record.run_id, RunStatus.PREPARING, is_started=True)
 
 
 def _fail(

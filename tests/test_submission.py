@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -381,3 +382,33 @@ def test_the_interpreter_that_submits_is_the_default(workspace: Workspace, tmp_p
     ended(workspace, record)
 
     assert progress.log_end(workspace, record.run_id) == sys.executable
+
+
+def test_a_retry_where_a_variable_of_sparks_is_not_set_fails_the_run_and_does_not_leave_it(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "blobs").write_text("in the way")
+    extra = {"mltrain": {"root": str(root)}}
+    connection = {"conn_type": "spark", "host": "spark://127.0.0.1", "port": 7077, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
+    monkeypatch.setenv("MY_PASSWORD", "set")
+    config = make_config(tmp_path, "print('never')")
+    config.run_config.target = "cluster"
+    config.run_config.spark.configuration = {"spark.my.password": "${MY_PASSWORD}"}
+    with pytest.raises(TargetUnreachableError):
+        submission.submit(workspace, "churn", config, FIRST)
+
+    # when
+    (root / "blobs").unlink()
+    monkeypatch.delenv("MY_PASSWORD")
+    with pytest.raises(JobStartError, match="MY_PASSWORD is not set"):
+        submission.submit(workspace, "churn", config, FIRST)
+
+    # then
+    record = workspace.history.find_latest(KEY)
+    assert record is not None
+    assert record.status is RunStatus.FAILED
+    assert "MY_PASSWORD" in str(record.error)

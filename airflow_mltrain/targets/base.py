@@ -56,6 +56,7 @@ class SparkRequest:
     jars: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets in it
     driver_memory: str | None = None
+    driver_cores: int | None = None  # where the driver runs on the cluster
     executor_memory: str | None = None
     executor_cores: int | None = None
     executor_instances: int | None = None

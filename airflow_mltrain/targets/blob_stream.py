@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from airflow_mltrain.runtime.job_agent.intake import ANEW, BLOB_HEADER, LARGE_BYTES
-from airflow_mltrain.runtime.job_agent.wire import PART_BYTES
+from airflow_mltrain.runtime.job_agent.intake import LARGE_BYTES
+from airflow_mltrain.runtime.job_agent.shipment import blob_parts, in_parts
 from airflow_mltrain.targets.agent_session import AgentSession
 
 _DIGEST_BYTES = 32
@@ -18,11 +17,6 @@ def ask_missing(session: AgentSession, digests: Iterable[str]) -> set[str]:
     packed = b"".join(bytes.fromhex(digest) for digest in digests)
     _, body = session.ask_for_body("missing", in_parts(packed))
     return read_digests(body)
-
-
-def in_parts(content: bytes) -> Iterator[bytes]:
-    """A body as it is sent."""
-    return (content[start : start + PART_BYTES] for start in range(0, len(content), PART_BYTES))
 
 
 def read_digests(packed: bytes) -> set[str]:
@@ -56,38 +50,9 @@ class BlobTransfer:
             self.progress = self._bytes + here - sum(map(_size, self._left.values()))
         self._is_begun = True
         if self._left:
-            again = session.ask("upload", _parts(self._left, begun))
+            again = session.ask("upload", blob_parts(self._left, begun))
             if again:
-                session.ask("upload", _parts({one: self._left[one] for one in again}, None))
-
-
-def _parts(blobs: Mapping[str, Path], begun: Mapping[str, int] | None) -> Iterator[bytes]:
-    """The stream that `intake.BlobIntake.take` reads; without `begun` all goes from its start."""
-    pieces: list[bytes] = []
-    gathered = 0
-    for digest, path in blobs.items():
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            size = os.fstat(descriptor).st_size
-            start = 0 if begun is None else min(begun.get(digest, 0), size)
-            os.lseek(descriptor, start, os.SEEK_SET)
-            begin = ANEW if begun is None else start
-            pieces.append(BLOB_HEADER.pack(bytes.fromhex(digest), begin, size))
-            remaining = size - start
-            while remaining:
-                content = os.read(descriptor, min(remaining, PART_BYTES))
-                if not content:
-                    raise OSError(f"{path} became shorter while it was read")
-                pieces.append(content)
-                gathered += len(content)
-                remaining -= len(content)
-                if gathered >= PART_BYTES:
-                    yield b"".join(pieces)
-                    pieces, gathered = [], 0
-        finally:
-            os.close(descriptor)
-    if pieces:
-        yield b"".join(pieces)
+                session.ask("upload", blob_parts({one: self._left[one] for one in again}, None))
 
 
 def _size(path: Path) -> int:

@@ -229,10 +229,10 @@ def _connect_ssh(
 def _connect_spark(
     name: str, connection: str, config: SparkTargetConfig, settings: Settings
 ) -> ComputeTarget:
-    from airflow_mltrain.targets.spark.command import check_connection  # noqa: PLC0415 - dear
+    from airflow_mltrain.targets.spark.command import find_deployment  # noqa: PLC0415 - dear
     from airflow_mltrain.targets.spark.target import SparkTarget  # noqa: PLC0415
 
-    master = check_connection(name, connection)
+    deployment = find_deployment(name, connection)
     machine: DriverMachine
     if config.edge_node is not None:
         node = _find_below(name, config.edge_node, SSH, key="edge_node")
@@ -242,7 +242,7 @@ def _connect_spark(
         root = Path(config.root) if config.root else settings.local_root.with_name(f"spark-{name}")
         limit = config.max_concurrent_runs
         machine = _at(name, root, settings, max_concurrent_runs=limit)
-    return SparkTarget(machine, connection, master, config)
+    return SparkTarget(machine, connection, deployment, config)
 
 
 def _read_ssh(name: str, extra: Mapping[str, Any]) -> SshTargetConfig:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
+from airflow_mltrain.runtime.job_agent.received_tree import ImpossibleTreeError, ReceivedTree
+from airflow_mltrain.runtime.job_agent.shipment import in_parts
 from airflow_mltrain.targets import blob_stream
 from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentFaultError, AgentSession, SessionLostError
@@ -30,7 +32,6 @@ from airflow_mltrain.targets.machine import (
     secrets_of,
     spec_of,
 )
-from airflow_mltrain.targets.received_tree import ReceivedTree
 from airflow_mltrain.targets.session_keeper import SessionKeeper
 
 if TYPE_CHECKING:
@@ -133,12 +134,15 @@ class RemoteMachine:
         tree = ReceivedTree(destination)
 
         def take(session: AgentSession) -> tuple[str, ...]:
-            have = blob_stream.in_parts(json.dumps(tree.have).encode())
+            have = in_parts(json.dumps(tree.have).encode())
             with session.asking("fetch", have, run_id=run_id) as question:
                 tree.take(question.parts())
                 return tuple(question.result)
 
-        left_behind = self._asked(take, progress=lambda: sum(tree.have.values()))
+        try:
+            left_behind = self._asked(take, progress=lambda: sum(tree.have.values()))
+        except ImpossibleTreeError as error:
+            raise TargetError(f"compute target {self.name!r} ({self._label}): {error}") from error
         tree.finish()
         return left_behind
 

@@ -42,6 +42,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     told = {
         "command": ["spark-submit", "--master", "spark://m:7077"],
         "default_python": "python3",
+        "run_id": "run-1",
     }
     return {
         "spark": told,
@@ -52,7 +53,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def _launch(folder: JobFolder, spec: dict[str, Any]) -> Any:
     secrets = {"properties": {"spark.a": "ours"}, "keytab": None}
-    return make_launch(folder, spec, secrets, None, Scratch(folder), print)
+    return make_launch(folder, spec, secrets, None, Scratch(folder))
 
 
 def test_words_of_the_script_are_in_a_file_and_not_in_the_command(
@@ -162,18 +163,18 @@ def test_progress_says_what_runs_and_what_is_done() -> None:
     ],
 )
 def test_what_spark_said_becomes_a_reason(said: str, words: str) -> None:
-    assert words in str(diagnose(said, "", _NOWHERE, None))
+    assert words in str(diagnose(said, _NOWHERE, None))
 
 
 def test_a_fault_of_the_script_is_nobody_elses() -> None:
-    assert diagnose("26/11/25 07:00:46 INFO Driver: x", "ValueError: 3", _NOWHERE, None) is None
+    assert diagnose("26/11/25 07:00:46 INFO Driver: x", _NOWHERE, None) is None
 
 
 def test_a_master_that_refuses_connections_is_named() -> None:
     port = find_free_port()
     cluster = Cluster(f"spark://127.0.0.1:{port}", None)
 
-    reason = str(diagnose("All masters are unresponsive! Giving up.", "", cluster, "4.2.0"))
+    reason = str(diagnose("All masters are unresponsive! Giving up.", cluster, "4.2.0"))
 
     assert f"the master does not answer (127.0.0.1:{port}: " in reason
 

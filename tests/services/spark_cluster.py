@@ -49,8 +49,8 @@ class SparkCluster:
         self.home = find_spark_home()
         self._wanted = workers
         self._size = ("--cores", str(cores), "--memory", memory)
-        self._folder = Path(tempfile.mkdtemp(prefix="mltrain-spark-cluster-"))
-        self._folder.chmod(0o755)
+        self.folder = Path(tempfile.mkdtemp(prefix="mltrain-spark-cluster-"))
+        self.folder.chmod(0o755)
         self._master: subprocess.Popen[bytes] | None = None
         self.workers: list[subprocess.Popen[bytes]] = []
 
@@ -67,7 +67,7 @@ class SparkCluster:
         for process in [*self.workers, self._master]:
             if process is not None:
                 self.kill(process)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def master_url(self) -> str:
@@ -78,6 +78,14 @@ class SparkCluster:
     def pages(self) -> str:
         """The master's pages."""
         return f"http://{_HOST}:{self.pages_port}"
+
+    def cluster_connection(self, **mltrain: Any) -> dict[str, Any]:
+        """The same, with drivers on the cluster itself."""
+        gateway = f"http://{_HOST}:{self.rest_port}"
+        told = {"spark_home": None, "environment_variables": None, "master_gateway": gateway}
+        connection = self.connection(**{**told, **mltrain})
+        connection["extra"]["deploy-mode"] = "cluster"
+        return connection
 
     def connection(self, **mltrain: Any) -> dict[str, Any]:
         """An Airflow connection to the cluster, with our own settings in its extra."""
@@ -150,11 +158,22 @@ class SparkCluster:
         """The applications that the master knows as running or waiting."""
         return list((self.state() or {"activeapps": []})["activeapps"])
 
+    def active_drivers(self) -> list[dict[str, Any]]:
+        """The drivers that the master has on its workers, or keeps waiting."""
+        return list((self.state() or {"activedrivers": []})["activedrivers"])
+
     def kill_application(self) -> None:
         """Have the master end the one application there is, as its page's button does."""
         (application,) = self.active_applications()
         form = f"id={application['id']}&terminate=true".encode()
         with build_opener(ProxyHandler({})).open(f"{self.pages}/app/kill/", form, timeout=5):
+            pass
+
+    def kill_driver(self) -> None:
+        """Have the master end the one driver there is."""
+        (driver,) = self.active_drivers()
+        path = f"http://{_HOST}:{self.rest_port}/v1/submissions/kill/{driver['id']}"
+        with build_opener(ProxyHandler({})).open(path, b"{}", timeout=5):
             pass
 
     def await_workers(self, count: int) -> None:
@@ -170,7 +189,7 @@ class SparkCluster:
                 place = str((entry / "cwd").readlink()) if words else ""
             except OSError:
                 continue
-            if b"CoarseGrainedExecutorBackend" in words and place.startswith(str(self._folder)):
+            if b"CoarseGrainedExecutorBackend" in words and place.startswith(str(self.folder)):
                 found.append(int(entry.name))
         return found
 
@@ -179,7 +198,7 @@ class SparkCluster:
         worker = self._begin(
             name,
             (_WORKER, "--host", _HOST, "--webui-port", "0", *self._size),
-            ("--work-dir", str(self._folder / name), self.master_url),
+            ("--work-dir", str(self.folder / name), self.master_url),
         )
         self.workers.append(worker)
         return worker
@@ -195,14 +214,14 @@ class SparkCluster:
             "SPARK_LOCAL_IP": _HOST,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": f"{_QUICK} {java}",
-            "SPARK_CONF_DIR": str(self._folder),
+            "SPARK_CONF_DIR": str(self.folder),
             "PATH": f"{SPARK_FOLDER / 'bin'}:{os.environ['PATH']}",
         }
-        with (self._folder / f"{name}.log").open("ab") as log:
+        with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [str(self.home / "bin" / "spark-class"), *words, *more],
                 env=variables,
-                cwd=self._folder,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -214,7 +233,7 @@ class SparkCluster:
         while not condition():
             if time.monotonic() > deadline:
                 logs = "".join(
-                    path.read_text(errors="replace")[-2000:] for path in self._folder.glob("*.log")
+                    path.read_text(errors="replace")[-2000:] for path in self.folder.glob("*.log")
                 )
                 raise RuntimeError(f"{fault}: {logs}")
             time.sleep(0.05)

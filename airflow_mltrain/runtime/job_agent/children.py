@@ -56,3 +56,10 @@ class Children:
 
     def _remember_termination(self, _signal_number: int, _frame: object) -> None:
         self.is_terminated = True
+
+
+def release_signals() -> None:
+    """Have signals do what they do by default, in a forked child of a process with `Children`."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

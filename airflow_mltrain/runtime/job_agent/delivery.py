@@ -13,7 +13,11 @@ ENTRY_LENGTH = struct.Struct(">I")  # of the JSON that comes before an entry's c
 
 
 def deliver(
-    folder: JobFolder, have: Dict[str, int], send_part: Callable[[bytes], None]
+    folder: JobFolder,
+    have: Dict[str, int],
+    send_part: Callable[[bytes], None],
+    *,
+    with_log: bool = True,
 ) -> List[str]:
     """Send entries, folders before what is in them, and return the paths that were left behind.
 
@@ -23,7 +27,8 @@ def deliver(
     """
     parcel = _Parcel(send_part)
     left_behind: List[str] = []
-    for top in (folder.log, folder.outputs, folder.watched_logs):
+    log = (folder.log,) if with_log else ()
+    for top in (*log, folder.outputs, folder.watched_logs):
         if os.path.lexists(top):
             _deliver_tree(top, have, parcel, left_behind)
     parcel.flush()

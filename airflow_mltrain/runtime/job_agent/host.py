@@ -167,9 +167,10 @@ class Host:
     def _cancel(self, _: Exchange, run_id: str) -> None:
         verbs.cancel(self._root, run_id)
 
-    def _fetch(self, exchange: Exchange, run_id: str) -> List[str]:
+    def _fetch(self, exchange: Exchange, run_id: str, *, with_log: bool = True) -> List[str]:
         have = json.loads(b"".join(exchange.parts()) or b"{}")
-        return deliver(JobFolder(self._root, run_id), have, exchange.send_part)
+        folder = JobFolder(self._root, run_id)
+        return deliver(folder, have, exchange.send_part, with_log=with_log)
 
     def _discard(self, _: Exchange, run_id: str) -> None:
         verbs.discard(self._root, run_id)

@@ -69,9 +69,9 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent` dies; called in its child before exec."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel signal this process when `parent` dies; called in its child before exec."""
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:  # it died before the kernel was told
         os._exit(1)
 

@@ -19,6 +19,10 @@ _BOOT_SPARK = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.spark.launcher import main; main(sys.argv[2:])"
 )
+_BOOT_CLUSTER = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from job_agent.cluster.launcher import main; main(sys.argv[2:])"
+)
 _FOREIGN_PACKAGES = ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells report them
 
@@ -48,7 +52,8 @@ def spawn(
     if spec.get("spark") is None:
         argv = _program(spec["argv"], variables)
         return _spawn(folder, argv, folder.code, variables, user=user)
-    argv = [*_own_program(_BOOT_SPARK), folder.root, folder.run_id, environment or ""]
+    boot = _BOOT_SPARK if spec["spark"]["gateway"] is None else _BOOT_CLUSTER
+    argv = [*_own_program(boot), folder.root, folder.run_id, environment or ""]
     with _handed_on(secrets) as handed_over:
         return _spawn(folder, argv, folder.code, variables, stdin=handed_over, user=user)
 

@@ -5,13 +5,13 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from . import process, slot
 from .burial import bury_if_dead
 from .checkout import DamagedBlobError, check_out
-from .children import Children
-from .folder import JobFolder, read_from, size_of
+from .children import Children, release_signals
+from .folder import JobFolder, read_from, size_of, write_new
 from .script import SpawnError, spawn, spawn_builder
 from .script_user import ScriptUser
 from .secret import take_over
@@ -26,6 +26,7 @@ _BURIAL_LOOKS, _BURIAL_LOOK_SECONDS = 100, 0.1
 _REASON_CHARACTERS = 4000
 _BUILD_ROUNDS = 3
 _CHECKOUT_PROCESSES = 4
+_IDLE_SECONDS = 60.0  # an environment that was just used stays, as after a build
 
 
 class _Stop(Exception):  # noqa: N818  # a decision, not an error
@@ -57,6 +58,7 @@ class Supervisor:
         self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
         self._script: Optional[int] = None
         self._lease: "Optional[Lease]" = None
+        self._tree: Optional[str] = None  # the environment's folder
         self._is_building = False
         self._manifest: Optional[bytes] = None
         self._held: List[slot.Slot] = []  # freed by the end of this process at the latest
@@ -76,7 +78,7 @@ class Supervisor:
         try:
             self._spec = self._folder.read_spec()
             self._prepare()
-            self._lease = self._prepare_environment()
+            self._prepare_environment()
             self._held = self._wait_for_turn()
             wait_status = self._run_script()
             self._record("Finalizing")
@@ -125,11 +127,12 @@ class Supervisor:
         except (OSError, ValueError) as error:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
 
-    def _prepare_environment(self) -> "Optional[Lease]":
+    def _prepare_environment(self) -> None:
         """Take a lease on the environment the job asks for, after building it if need be."""
         request = self._spec["environment"]
         if request is None:
-            return None
+            self._unpack_environment()
+            return
         from .environment.cache import EnvironmentCache  # noqa: PLC0415  # many jobs need none
         from .environment.interpreter import InterpreterNotFoundError  # noqa: PLC0415
 
@@ -144,7 +147,9 @@ class Supervisor:
                     digest = self._folder.write_environment(lease.resolved)
                     self._state["environment_digest"] = digest
                     self._state["environment_key"] = lease.resolved["key"]
-                    return lease
+                    self._lease, self._tree = lease, lease.tree
+                    self._pack_environment(lease.tree, deadline, reason)
+                    return
             except (OSError, InterpreterNotFoundError) as error:
                 raise _Stop("Failed", "preparation failed: {}".format(error)) from None
             if builds < _BUILD_ROUNDS:
@@ -159,12 +164,55 @@ class Supervisor:
             builder = spawn_builder(self._folder, self._secrets)
         except SpawnError as error:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
-        wait_status = self._await(builder, deadline, reason)
+        self._await_preparation(builder, deadline, reason)
+        self._is_building = False
+
+    def _pack_environment(self, tree: str, deadline: Optional[float], reason: str) -> None:
+        """Have it packed for executors, where there will be any."""
+        if self._spec["spark"] is None:
+            return
+        from .environment import archive  # noqa: PLC0415  # many jobs need none
+        from .environment.cache import EnvironmentCache  # noqa: PLC0415
+
+        if not archive.size_in(tree):
+            packer = self._fork(lambda: archive.pack(tree, self._say))
+            self._await_preparation(packer, deadline, reason)
+            limit = self._spec["environment"]["max_cache_bytes"]
+            EnvironmentCache(self._folder.environments).collect(limit, idle_seconds=_IDLE_SECONDS)
+
+    def _unpack_environment(self) -> None:
+        """Use the environment that came as an archive, as that of a driver elsewhere does."""
+        digest = (self._spec["spark"] or {}).get("archive")
+        if digest is None:
+            return
+        from .environment import archive  # noqa: PLC0415  # many jobs need none
+
+        self._tree = tree = os.path.join(self._folder.path, archive.NAME)
+        packed = os.path.join(self._folder.blobs, digest[:2], digest)
+        self._await_preparation(self._fork(lambda: archive.unpack(packed, tree)), None, "")
+
+    def _await_preparation(self, child: int, deadline: Optional[float], reason: str) -> None:
+        wait_status = self._await(child, deadline, reason)
         if wait_status != 0:
             _, outcome = self._outcome(wait_status)
             why = self._folder.read_preparation_fault() or "its builder: {}".format(outcome)
             raise _Stop("Failed", "preparation failed: {}".format(why))
-        self._is_building = False
+
+    def _fork(self, work: Callable[[], object]) -> int:
+        """Have a child do what takes long, which leaves in words why it could not."""
+        own_pid, pid = os.getpid(), os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            release_signals()
+            process.die_with(own_pid)
+            work()
+            code = 0
+        except (OSError, ValueError) as error:
+            write_new(self._folder.preparation_fault, str(error).encode(errors="replace"))
+        finally:
+            os._exit(code)
 
     def _remove_half_built(self) -> None:
         if self._is_building:
@@ -226,13 +274,12 @@ class Supervisor:
     def _run_script(self) -> int:
         self._state["oom_kills_before"] = process.out_of_memory_kills()
         self._check_stop()
-        environment = None if self._lease is None else self._lease.tree
         self._state["started_at"] = time.time()
         self._leave_facts()
         self._record("Running")  # before it prints anything, so that nobody sees that first
         try:
             self._script = spawn(
-                self._folder, self._spec, environment, self._script_user, self._secrets
+                self._folder, self._spec, self._tree, self._script_user, self._secrets
             )
         except SpawnError as error:
             del self._state["started_at"]

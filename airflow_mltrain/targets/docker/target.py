@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetUnreachableError
+from airflow_mltrain.runtime.job_agent.shipment import in_parts
 from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentSession
 from airflow_mltrain.targets.base import BuiltEnvironment, Job, Preparation
-from airflow_mltrain.targets.blob_stream import in_parts
 from airflow_mltrain.targets.docker.agent_container import AgentContainer
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.container import Containers

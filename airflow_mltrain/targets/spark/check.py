@@ -18,6 +18,20 @@ def judge_spark(facts: Mapping[str, Any], master: str) -> Iterator[Finding]:
     yield _judge_master(facts, master)
 
 
+def judge_gateway(facts: Mapping[str, Any], master: str) -> Iterator[Finding]:
+    """The same, for drivers that the master is to put on its cluster."""
+    found = facts["gateway"]
+    if "error" in found:
+        remedy = (
+            "set spark.master.rest.enabled for the master, and name the gateway's address as "
+            f"`master_gateway` {_SETTINGS}"
+        )
+        yield Finding("gateway", _FAULT, f"does not answer: {found['error']}", remedy)
+    else:
+        yield Finding("gateway", _OK, f"of Spark {found['version']}, takes drivers")
+    yield _judge_master(facts, master)
+
+
 def _judge_submit(facts: Mapping[str, Any], cluster_version: str | None) -> Finding:
     if "error" in facts:
         what, _, remedy = facts["error"].partition(": ")

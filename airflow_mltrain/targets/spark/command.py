@@ -10,6 +10,7 @@ from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runtime.job_agent.spark.command import KEYTAB
 from airflow_mltrain.targets.base import SparkRequest
 
+STANDALONE = "spark://"
 _DEFAULT_CORES = 1  # of an executor whose cores nobody said, where their number is
 
 
@@ -62,16 +63,29 @@ def _commander() -> type[Any]:
     return Commander
 
 
-def check_connection(name: str, conn_id: str) -> str:
-    """The master that a connection names; ConfigurationError where it cannot be used."""
+@dataclass(frozen=True)
+class Deployment:
+    """The master that a connection names, and whether its drivers run on the cluster."""
+
+    master: str
+    is_in_cluster: bool
+
+
+def find_deployment(name: str, conn_id: str) -> Deployment:
+    """Where the drivers of a connection run; ConfigurationError where it cannot be used."""
     hook = _hook(name, conn_id)
-    if hook.deploy_mode not in (None, "", "client"):
+    mode = hook.deploy_mode or "client"
+    if mode not in ("client", "cluster"):
         raise ConfigurationError(
-            f"connection {name!r}: deploy-mode is {hook.deploy_mode!r}, which is not supported: "
-            "the driver runs as a supervised job, on this machine or on the `edge_node` of the "
-            "extra 'mltrain'; leave deploy-mode out, or set it to 'client'"
+            f"connection {name!r}: deploy-mode is {mode!r}; it should be 'client' or 'cluster'"
         )
-    return hook.master
+    if mode == "cluster" and not hook.master.startswith(STANDALONE):
+        raise ConfigurationError(
+            f"connection {name!r}: deploy-mode is 'cluster', which is supported on a standalone "
+            f"cluster (spark://...), and its master is {hook.master!r}; set it to 'client': the "
+            "driver then runs on this machine or on the `edge_node` of the extra 'mltrain'"
+        )
+    return Deployment(hook.master, mode == "cluster")
 
 
 def find_program(name: str, conn_id: str) -> str:
@@ -84,7 +98,7 @@ def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) ->
     cores, total = request.executor_cores, None
     settings: dict[str, Any] = {}
     if request.executor_instances is not None:
-        if check_connection(name, conn_id).startswith("spark://"):
+        if find_deployment(name, conn_id).master.startswith(STANDALONE):
             # A standalone master counts cores, not executors.
             cores = cores or _DEFAULT_CORES
             total = cores * request.executor_instances
@@ -94,6 +108,7 @@ def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) ->
         name,
         conn_id,
         name=run_id,
+        deploy_mode="client",  # where the driver is, it is a client
         packages=",".join(request.packages) or None,
         repositories=",".join(request.repositories) or None,
         jars=",".join(request.jars) or None,
@@ -111,3 +126,8 @@ def _hook(target: str, conn_id: str, **settings: Any) -> _Commander:
         return cast("_Commander", _commander()(conn_id=conn_id, **settings))
     except (ValueError, RuntimeError) as error:
         raise ConfigurationError(f"connection {target!r}: {error}") from error
+    except NameError as error:  # the provider looks for a module that it could not import
+        raise ConfigurationError(
+            f"connection {target!r}: its master is one of Kubernetes, for which the Spark "
+            "provider needs another: install apache-airflow-providers-cncf-kubernetes"
+        ) from error

@@ -14,6 +14,9 @@ from airflow_mltrain.targets.config import Count, Text, Variables, parse_json
 
 _PAGES: Final = re.compile(r"https?://[^/\s]+(/\S*)?")
 _PATIENCE_SECONDS: Final = 600
+_ALONE_SECONDS: Final = 300
+_PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_HIGHEST_PORT: Final = 65535
 
 
 def _check_pages(value: str) -> str:
@@ -28,7 +31,17 @@ def _check_folder(value: str) -> str:
     return value
 
 
+def _check_ports(value: str) -> str:
+    match = _PORTS.fullmatch(value)
+    low = int(match.group(1)) if match else 0
+    high = int(match.group(2) or low) if match else 0
+    if not 0 < low <= high <= _HIGHEST_PORT:
+        raise ValueError("give a port or a range of them: 47000-47010")
+    return value
+
+
 _Pages = Annotated[Text, AfterValidator(_check_pages)]
+_Ports = Annotated[Text, AfterValidator(_check_ports)]
 _Folder = Annotated[Text, AfterValidator(_check_folder)]
 
 
@@ -42,6 +55,10 @@ class SparkTargetConfig(ConfigModel):
     master_pages: _Pages | None = None
     history_pages: _Pages | None = None
     executor_timeout_seconds: Annotated[int, Field(strict=True, ge=1)] | None = _PATIENCE_SECONDS
+    master_gateway: _Pages | None = None
+    callback_host: Text | None = None
+    callback_ports: _Ports | None = None
+    driver_alone_seconds: Annotated[int, Field(strict=True, ge=1)] = _ALONE_SECONDS
     max_concurrent_runs: Count | None = None
     environment_variables: Variables = Field(default=None, repr=False)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from airflow_mltrain.targets.base import (
     BuiltEnvironment,
@@ -18,11 +20,20 @@ from airflow_mltrain.targets.base import (
     SparkRequest,
 )
 from airflow_mltrain.targets.check import Finding
-from airflow_mltrain.targets.spark.check import judge_spark
-from airflow_mltrain.targets.spark.command import find_program, make_command
+from airflow_mltrain.targets.spark.check import judge_gateway, judge_spark
+from airflow_mltrain.targets.spark.command import (
+    STANDALONE,
+    Deployment,
+    find_program,
+    make_command,
+)
 from airflow_mltrain.targets.spark.config import SparkTargetConfig
 
+log = logging.getLogger(__name__)
+
 _DEFAULT_PYTHON = "python3"  # which Spark itself takes where nothing is said
+_GATEWAY_PORT = 6066
+_REMOVAL_SECONDS = 20.0  # beside the grace period, to have a driver gone from its cluster
 
 
 class DriverMachine(ComputeTarget, Protocol):
@@ -39,11 +50,15 @@ class SparkTarget:
     """
 
     def __init__(
-        self, machine: DriverMachine, conn_id: str, master: str, config: SparkTargetConfig
+        self,
+        machine: DriverMachine,
+        conn_id: str,
+        deployment: Deployment,
+        config: SparkTargetConfig,
     ) -> None:
         self._machine = machine
         self._conn_id = conn_id
-        self._master = master
+        self._deployment = deployment
         self._config = config
 
     @property
@@ -94,13 +109,16 @@ class SparkTarget:
         self._machine.discard(run_id)
 
     def check(self) -> tuple[Finding, ...]:
+        master = self._deployment.master
         facts = self._machine.examine_spark(
             program=find_program(self.name, self._conn_id),
             variables=self._variables(),
-            master=self._master,
+            master=master,
             pages=self._config.master_pages,
+            gateway=self._gateway(),
         )
-        return (*self._machine.check(), *judge_spark(facts, self._master))
+        judged = judge_gateway if self._deployment.is_in_cluster else judge_spark
+        return (*self._machine.check(), *judged(facts, master))
 
     def list_environments(self) -> list[BuiltEnvironment]:
         return self._machine.list_environments()
@@ -113,8 +131,29 @@ class SparkTarget:
     def _driver_job(self, job: Job) -> Job:
         """The job as its machine is to run it."""
         variables = {**self._variables(), **job.environment_variables}
-        driver = None if job.spark is None else self._driver(job.run_id, job.spark)
-        return replace(job, environment_variables=variables, spark_driver=driver)
+        if job.spark is None:
+            return replace(job, environment_variables=variables)
+        driver = self._driver(job, job.spark)
+        grace = job.cancel_grace_seconds
+        if self._deployment.is_in_cluster:
+            grace += _REMOVAL_SECONDS
+        return replace(
+            job,
+            environment_variables=variables,
+            spark_driver=driver,
+            cancel_grace_seconds=grace,
+        )
+
+    def _gateway(self) -> list[tuple[str, int]] | None:
+        """Where a master takes drivers, as host and port of each; None where none is to."""
+        if not self._deployment.is_in_cluster:
+            return None
+        told = self._config.master_gateway
+        if told is not None:
+            found = urlsplit(told)
+            return [(str(found.hostname), found.port or _GATEWAY_PORT)]
+        masters = self._deployment.master.removeprefix(STANDALONE).split(",")
+        return [(one.rpartition(":")[0], _GATEWAY_PORT) for one in masters]
 
     def _variables(self) -> dict[str, str]:
         found = dict(self._config.environment_variables or {})
@@ -122,11 +161,26 @@ class SparkTarget:
             found["SPARK_HOME"] = self._config.spark_home
         return found
 
-    def _driver(self, run_id: str, request: SparkRequest) -> SparkDriver:
+    def _driver(self, job: Job, request: SparkRequest) -> SparkDriver:
         """What a job agent is told, as `job_agent.spark.launcher` reads it."""
-        command = make_command(self.name, self._conn_id, run_id, request)
+        if request.driver_cores is not None and not self._deployment.is_in_cluster:
+            log.warning(
+                "run_config.spark.driver_cores: the driver runs on a machine of its own, which "
+                "bounds no cores; leave it out"
+            )
+        command = make_command(self.name, self._conn_id, job.run_id, request)
         config = self._config
+        low, _, high = (config.callback_ports or "").partition("-")
         spec = {
+            "run_id": job.run_id,
+            "gateway": self._gateway(),
+            "callback_host": config.callback_host,
+            "callback_ports": [int(low), int(high or low)] if low else None,
+            "driver_alone_seconds": config.driver_alone_seconds,
+            "driver_grace_seconds": job.cancel_grace_seconds,
+            "driver_memory": request.driver_memory,
+            "driver_cores": request.driver_cores,
+            "worker_python": self.interpreter,
             "command": list(command.words),
             "expects_session": request.expects_session,
             "default_python": _DEFAULT_PYTHON,

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from airflow_mltrain.runtime.job_agent.intake import ANEW, BLOB_HEADER
+from airflow_mltrain.runtime.job_agent.shipment import in_parts
 from airflow_mltrain.targets.agent_session import (
     AgentFaultError,
     AgentSession,
 )
-from airflow_mltrain.targets.blob_stream import in_parts
 from tests.services.agent_process import AgentProcess
 from tests.services.jobs import wait_for
 

@@ -151,7 +151,9 @@ def test_a_script_that_chooses_its_own_master_is_told(
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        ({"deploy-mode": "cluster"}, "deploy-mode is 'cluster', which is not supported"),
+        ({"deploy-mode": "clutter"}, "deploy-mode is 'clutter'; it should be 'client'"),
+        ({"mltrain": {"callback_ports": "47010-47000"}}, "callback_ports"),
+        ({"mltrain": {"master_gateway": "master:6066"}}, "master_gateway"),
         ({"spark-binary": "sparky"}, "`sparky`"),
         ({"spark-home": "/opt/spark"}, "`spark-home` extra is not allowed"),
         ({"mltrain": {"edge_node": "nowhere"}}, "edge_node: there is no Airflow connection"),
@@ -176,6 +178,17 @@ def test_a_connection_that_cannot_be_used_is_refused(
 
     assert "'cluster'" in str(refusal.value)
     assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize("master", ["yarn", "k8s://https://127.0.0.1:6443"])
+def test_deploy_mode_cluster_is_refused_where_it_is_not_supported(
+    master: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": "spark", "host": master, "extra": {"deploy-mode": "cluster"}}
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
+
+    with pytest.raises(ConfigurationError, match="connection 'cluster'"):
+        connect("cluster", settings)
 
 
 def test_a_keytab_is_nowhere_on_the_machine_that_submits(

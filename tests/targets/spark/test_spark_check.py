@@ -67,6 +67,23 @@ def test_what_is_missing_is_a_fault_with_a_remedy(
     assert "does not answer" in faults["master"].text
 
 
+def test_of_deploy_mode_cluster_the_gateway_is_looked_at(
+    cluster: SparkCluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for port in (cluster.rest_port, find_free_port()):
+        connection = cluster.cluster_connection(master_gateway=f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
+        found.append({one.subject: one for one in connect("cluster", settings).check()})
+
+    reached, deaf = found
+    assert reached["gateway"].level is FindingLevel.OK
+    assert reached["gateway"].text.startswith("of Spark 4.")
+    assert "java" not in reached
+    assert deaf["gateway"].level is FindingLevel.FAULT
+    assert "`master_gateway`" in str(deaf["gateway"].remedy)
+
+
 def test_another_version_than_the_clusters_is_a_fault() -> None:
     facts: dict[str, Any] = {
         "submit": {"path": "/opt/spark/bin/spark-submit", "version": "3.5.1"},
@@ -74,6 +91,7 @@ def test_another_version_than_the_clusters_is_a_fault() -> None:
         "deaf_master": None,
         "cluster_version": "4.2.0",
         "workers": [],
+        "gateway": None,
     }
 
     spark, java, master = judge_spark(facts, "spark://master:7077")

@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 from .. import file_lock
 from ..removal import remove
+from . import archive
 from .marker import MarkerFolder
 from .tree import claim_dead, list_trees, measure, tidy_up
 
@@ -67,7 +68,7 @@ class EnvironmentCollection:
             "python": marker.resolved.get("python"),
             "platform": marker.resolved.get("platform"),
             "packages": sum(map(len, packages)),
-            "bytes": marker.bytes,
+            "bytes": marker.bytes + archive.size_in(os.path.join(self._trees, marker.tree)),
             "built_at": marker.built_at,
             "last_used_at": self._markers.last_used_at(key),
             "is_in_use": self._is_in_use(key),

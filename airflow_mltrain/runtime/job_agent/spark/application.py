@@ -3,13 +3,15 @@
 import http.client
 import json
 import os
+import socket
 import struct
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 _PATIENCE_SECONDS = 5.0
 _PORTS_TRIED = 100  # Spark takes the next one where a port is taken
 _LISTENING = "0A"
-_ANY = "0.0.0.0"  # noqa: S104  # only compared with
+_BYTES_OF_4 = 4
+_MAPPED = bytes(10) + b"\xff\xff"  # before an address of version 4 in one of 6
 
 
 class Application(NamedTuple):
@@ -122,7 +124,11 @@ def _sockets(pid: int) -> Set[str]:
 
 
 def _host(hexadecimal: str) -> str:
-    """An address as the kernel shows it; one of version 6 that stands for one of 4 too."""
-    number = struct.pack("=I", int(hexadecimal[-8:], 16))
-    host = ".".join(map(str, number))
-    return "127.0.0.1" if host == _ANY else host
+    """An address as the kernel shows it, words in the order of this machine, for a URL."""
+    words = [hexadecimal[at : at + 8] for at in range(0, len(hexadecimal), 8)]
+    packed = struct.pack("={}I".format(len(words)), *(int(word, 16) for word in words))
+    if not any(packed):
+        return "127.0.0.1"  # which any address takes
+    if len(packed) == _BYTES_OF_4 or packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[-_BYTES_OF_4:])
+    return "[{}]".format(socket.inet_ntop(socket.AF_INET6, packed))

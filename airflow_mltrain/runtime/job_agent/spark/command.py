@@ -4,10 +4,10 @@ import os
 import re
 import shutil
 import zipfile
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
+from ..environment import archive
 from ..folder import JobFolder
-from . import archive
 from .driver import LOG_VARIABLE, WORDS_VARIABLE
 
 KEYTAB = "<keytab>"  # where the command line names the file of it
@@ -88,27 +88,25 @@ def make_launch(
     secrets: Dict[str, Any],
     tree: Optional[str],
     scratch: Scratch,
-    say: Callable[[str], None],
 ) -> Launch:
     """What begins the job's driver, with every file that it names; `tree` is its environment."""
     told = spec["spark"]
     variables = dict(os.environ)
     program = find_submit(told["command"][0], variables)
     properties = dict(_read_defaults(program, variables), **secrets["properties"])
-    properties["spark.mltrain.runId"] = folder.run_id
+    properties["spark.mltrain.runId"] = told["run_id"]
     argv = [program, *told["command"][1:]]
     argv += ["--py-files", _zip_modules(folder, spec, scratch)]
     interpreter, *words = spec["argv"]
     archives: List[str] = []
     if tree is not None:
-        archives.append("{}#{}".format(scratch.take(archive.pack(tree, say)), archive.NAME))
+        archives.append("{}#{}".format(scratch.take(archive.path_of(tree)), archive.NAME))
         variables["PYSPARK_DRIVER_PYTHON"] = os.path.join(tree, "bin", "python")
         variables["PYSPARK_PYTHON"] = "./{}/bin/python".format(archive.NAME)
     elif interpreter not in (_ANY_PYTHON, told["default_python"]):
         variables["PYSPARK_DRIVER_PYTHON"] = variables["PYSPARK_PYTHON"] = interpreter
     if archives:
         argv += ["--archives", ",".join(archives)]
-    # What is secret comes last: to pack an environment takes a while.
     argv += ["--properties-file", scratch.write("properties", _encoded(properties))]
     if secrets["keytab"] is not None:
         import base64  # noqa: PLC0415  # hardly ever needed
@@ -170,16 +168,21 @@ def _read_defaults(program: str, variables: Dict[str, str]) -> Dict[str, str]:
     home = variables.get("SPARK_HOME") or os.path.dirname(
         os.path.dirname(os.path.realpath(program))
     )
-    folder = variables.get("SPARK_CONF_DIR") or os.path.join(home, "conf")
+    path = os.path.join(
+        variables.get("SPARK_CONF_DIR") or os.path.join(home, "conf"), "spark-defaults.conf"
+    )
     found: Dict[str, str] = {}
     try:
-        with open(os.path.join(folder, "spark-defaults.conf"), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             for line in map(str.strip, file):
                 if line and line[0] not in "#!":
                     name, *value = re.split(r"\s*[=:\s]\s*", line, maxsplit=1)
                     found[name] = value[0] if value else ""
-    except (OSError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError):
         return {}
+    except (OSError, UnicodeDecodeError) as error:
+        words = "Spark's settings where the driver runs cannot be read: {}: {}; mend or remove {}"
+        raise LaunchError(words.format(type(error).__name__, error, path)) from None
     return found
 
 

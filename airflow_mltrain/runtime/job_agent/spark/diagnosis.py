@@ -1,4 +1,4 @@
-"""Why a driver failed, in words that say what to do, from what Spark and the script have said."""
+"""Why a driver failed, in words that say what to do, from what Spark has said."""
 
 import re
 from typing import List, NamedTuple, Optional
@@ -71,17 +71,14 @@ _SIGNS = (
 _NO_MASTER = r"All masters are unresponsive"
 
 
-def diagnose(
-    spark_log: str, log: str, cluster: Cluster, own_version: Optional[str]
-) -> Optional[str]:
-    """What went wrong, as far as it shows; None where nobody but the script knows."""
-    both = "{}\n{}".format(spark_log, log)
+def diagnose(spark_log: str, cluster: Cluster, own_version: Optional[str]) -> Optional[str]:
+    """What went wrong, as far as Spark's words show; None where nobody but the script knows."""
     version = cluster.find_version() if own_version is not None else None
     versions = "" if version is None else " ({} here, {} there)".format(own_version, version)
-    if re.search(_NO_MASTER, both):
+    if re.search(_NO_MASTER, spark_log):
         return _blame_master(cluster, version, own_version, versions)
     for sign in _SIGNS:
-        match = re.search(sign.pattern, both)
+        match = re.search(sign.pattern, spark_log)
         if match:
             return sign.meaning.format(versions=versions, **match.groupdict())
     return None

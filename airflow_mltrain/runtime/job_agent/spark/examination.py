@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .cluster import Cluster
 from .command import LaunchError, find_java, find_submit
@@ -12,9 +12,16 @@ _PATIENCE_SECONDS = 15.0
 
 
 def examine_spark(
-    program: str, variables: Mapping[str, str], master: str, pages: Optional[str]
+    program: str,
+    variables: Mapping[str, str],
+    master: str,
+    pages: Optional[str],
+    gateway: Optional[List[Tuple[str, int]]],
 ) -> Dict[str, Any]:
-    """What drivers find here that begin with these variables; takes seconds, changes nothing."""
+    """What drivers find here that begin with these variables; takes seconds, changes nothing.
+
+    With the addresses of a gateway, those find it who put drivers on the cluster.
+    """
     begun_with = dict(os.environ, **variables)
     cluster = Cluster(master, pages)
     return {
@@ -23,7 +30,17 @@ def examine_spark(
         "deaf_master": cluster.find_deaf_master(),
         "cluster_version": cluster.find_version(),
         "workers": cluster.list_workers(),
+        "gateway": None if gateway is None else _gateway(gateway),
     }
+
+
+def _gateway(addresses: List[Tuple[str, int]]) -> Dict[str, Any]:
+    from .gateway import Gateway, UnheardError  # noqa: PLC0415  # few clusters are asked
+
+    try:
+        return {"version": Gateway([(host, port) for host, port in addresses]).version()}
+    except UnheardError as error:
+        return {"error": str(error)}
 
 
 def _submit(program: str, variables: Dict[str, str]) -> Dict[str, Any]:

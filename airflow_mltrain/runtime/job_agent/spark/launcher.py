@@ -13,7 +13,7 @@ from ..secret import read_secrets, take_over
 from .command import Launch, LaunchError, Scratch, find_java, make_launch
 
 _LOG = "spark.log"
-_SPARK_LOG_BYTES, _LOG_BYTES = 512 * 1024, 64 * 1024
+_SPARK_LOG_BYTES = 512 * 1024
 _GRACE_SECONDS = 10.0
 
 
@@ -40,7 +40,7 @@ class Launcher:
         signal.signal(signal.SIGTERM, self._note_stop)
         scratch = Scratch(self._folder)
         try:
-            launch = make_launch(self._folder, self._spec, self._secrets, self._tree, scratch, say)
+            launch = make_launch(self._folder, self._spec, self._secrets, self._tree, scratch)
             find_java(launch.variables)
             return self._drive(launch)
         except LaunchError as error:
@@ -121,9 +121,8 @@ class Launcher:
         from .version import find_version  # noqa: PLC0415
 
         spark_log = _end_of(self._spark_log, _SPARK_LOG_BYTES)
-        log = _end_of(self._folder.log, _LOG_BYTES)
         cluster = Cluster(self._told["master"], self._told["master_pages"])
-        reason = diagnose(spark_log, log, cluster, find_version(launch.argv[0], launch.variables))
+        reason = diagnose(spark_log, cluster, find_version(launch.argv[0], launch.variables))
         has_begun = not os.path.exists(launch.words)
         if reason is None and not has_begun:
             reason = "spark-submit ended before the script began; its words are in the log"

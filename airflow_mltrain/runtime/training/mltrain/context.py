@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .statement import Statements
 
 RUN_ID_VARIABLE = "MLTRAIN_RUN_ID"
+DRIVER_OF_VARIABLE = "MLTRAIN_DRIVER_OF"  # the run of a driver whose job has an id of its own
 METRICS_VARIABLE = "MLTRAIN_METRICS"
 CODE_VARIABLE = "MLTRAIN_CODE"
 FACTS_VARIABLE = "MLTRAIN_FACTS"
@@ -74,6 +75,7 @@ def find_context() -> JobContext:
     """The job that this process belongs to, or a new one that nobody submitted."""
     variables = os.environ
     run_id, metrics = variables.get(RUN_ID_VARIABLE), variables.get(METRICS_VARIABLE)
+    run_id = variables.get(DRIVER_OF_VARIABLE, run_id)
     if metrics is not None and run_id is None:
         run_id = variables.get(OFFLINE_VARIABLE)
     if run_id is None or metrics is None:

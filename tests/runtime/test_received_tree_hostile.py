@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_mltrain.errors import TargetError
 from airflow_mltrain.runtime.job_agent.delivery import ENTRY_LENGTH
-from airflow_mltrain.targets.received_tree import ReceivedTree
+from airflow_mltrain.runtime.job_agent.received_tree import ImpossibleTreeError, ReceivedTree
 
 _names = st.sampled_from(
     ["outputs", "logs", "log", "a", "b", "c", "..", ".", "", "/etc", "x\0y", "\ud800", "n" * 300]
@@ -62,7 +61,7 @@ def test_whatever_a_machine_sends_nothing_is_written_or_reached_outside(
         # when
         try:
             tree.take(iter([sent[start : start + cut] for start in range(0, len(sent), cut)]))
-        except (TargetError, OSError) as error:
+        except (ImpossibleTreeError, OSError) as error:
             words = str(error)
         else:
             words = "cannot be"
@@ -109,7 +108,7 @@ def test_entries_that_cannot_be_are_refused(
     tree = ReceivedTree(destination)
 
     # when
-    with pytest.raises(TargetError, match="sent outputs that cannot be"):
+    with pytest.raises(ImpossibleTreeError, match="sent outputs that cannot be"):
         tree.take(map(_encoded, entries))
 
     # then
@@ -128,7 +127,9 @@ def test_links_that_lead_outside_by_way_of_another_are_refused(destination: Path
     ]
 
     # when
-    with pytest.raises(TargetError, match="a link that leads elsewhere: 'outputs/a/b/out'"):
+    with pytest.raises(
+        ImpossibleTreeError, match="a link that leads elsewhere: 'outputs/a/b/out'"
+    ):
         ReceivedTree(destination).take(map(_encoded, entries))
 
     # then
@@ -149,7 +150,7 @@ def test_links_that_lead_outside_by_way_of_another_are_refused(destination: Path
 )
 def test_a_stream_that_is_none_is_refused(destination: Path, body: bytes) -> None:
     # when
-    with pytest.raises(TargetError, match="cannot be"):
+    with pytest.raises(ImpossibleTreeError, match="cannot be"):
         ReceivedTree(destination).take(iter([body]))
 
     # then

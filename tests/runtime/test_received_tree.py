@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from airflow_mltrain.runtime.job_agent.delivery import deliver
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
+from airflow_mltrain.runtime.job_agent.received_tree import ReceivedTree
 from airflow_mltrain.targets.local import LocalTarget
-from airflow_mltrain.targets.received_tree import ReceivedTree
 
 _NOBODY = 65534
 _MEBIBYTE = 1024 * 1024

@@ -1,19 +1,19 @@
 """An ended job's files as they arrive from its machine, which is not trusted with this one."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, Iterator, Optional
 
-from airflow_mltrain.errors import TargetError
-from airflow_mltrain.runtime.job_agent.delivery import ENTRY_LENGTH
+from .delivery import ENTRY_LENGTH
 
 _MOST_DESCRIPTION_BYTES = 64 * 1024
 _TOPS = ("log", "outputs", "logs")
 _NONSENSE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+
+
+class ImpossibleTreeError(Exception):
+    """What came is not what `delivery.deliver` sends."""
 
 
 class ReceivedTree:
@@ -25,36 +25,38 @@ class ReceivedTree:
     def __init__(self, destination: Path) -> None:
         self._destination = destination
         self._folders = {""}
-        self._kinds: dict[str, str] = {}
-        self._links: dict[str, str] = {}
-        self._files: dict[str, int] = {}
+        self._kinds: Dict[str, str] = {}
+        self._links: Dict[str, str] = {}
+        self._files: Dict[str, int] = {}
 
     @property
-    def have(self) -> dict[str, int]:
+    def have(self) -> Dict[str, int]:
         """The files that came, by path, and how many bytes of each."""
         return dict(self._files)
 
     def take(self, parts: Iterator[bytes]) -> None:
-        """Write entries as they come; TargetError for one that no agent would send."""
+        """Write entries as they come; ImpossibleTreeError for one that no agent sends."""
         body = _Body(parts)
         try:
             while (length := body.read_some(ENTRY_LENGTH.size)) is not None:
                 (count,) = ENTRY_LENGTH.unpack(length)
                 self._take_one(_description(body, count), body)
         except _NONSENSE as error:
-            raise TargetError(f"the target sent outputs that cannot be: {error!r}") from error
+            raise ImpossibleTreeError(
+                "the target sent outputs that cannot be: {!r}".format(error)
+            ) from error
 
     def finish(self) -> None:
         """Make the links, once all came: until then nothing can be written through one."""
         for path, target in self._links.items():
             (self._destination / path).symlink_to(target)
 
-    def _take_one(self, entry: dict[str, Any], body: _Body) -> None:
+    def _take_one(self, entry: Dict[str, Any], body: "_Body") -> None:
         path = entry["path"]
         self._require_sound(path)
         kind = entry["kind"]
         if self._kinds.setdefault(path, kind) != kind:
-            raise ValueError(f"{path!r} comes as two things")
+            raise ValueError("{!r} comes as two things".format(path))
         if kind == "directory":
             self._make_folder(path, int(entry["mode"]))
         elif kind == "link":
@@ -63,21 +65,21 @@ class ReceivedTree:
         elif kind == "file":
             self._write_file(path, entry, body)
         else:
-            raise ValueError(f"an entry of kind {kind!r}")
+            raise ValueError("an entry of kind {!r}".format(kind))
 
     def _require_sound(self, path: object) -> None:
         if not isinstance(path, str) or "\0" in path:
-            raise ValueError(f"no path: {path!r}")
+            raise ValueError("no path: {!r}".format(path))
         os.fsencode(path)
         names = path.split("/")
         if names[0] not in _TOPS or {"", ".", ".."}.intersection(names):
-            raise ValueError(f"a path that leads elsewhere: {path!r}")
+            raise ValueError("a path that leads elsewhere: {!r}".format(path))
         if path.rpartition("/")[0] not in self._folders:
-            raise ValueError(f"{path!r} is not below a folder")
+            raise ValueError("{!r} is not below a folder".format(path))
 
     def _require_inside(self, path: str, target: str) -> None:
         os.fsencode(target)
-        way = os.path.normpath(f"{path}/../{target}")
+        way = os.path.normpath("{}/../{}".format(path, target))
         top = path.partition("/")[0]
         is_plain = target == os.path.normpath(target)  # no ".." behind a name that may be a link
         if (
@@ -86,17 +88,17 @@ class ReceivedTree:
             or not is_plain
             or way.partition("/")[0] != top
         ):
-            raise ValueError(f"a link that leads elsewhere: {path!r} -> {target!r}")
+            raise ValueError("a link that leads elsewhere: {!r} -> {!r}".format(path, target))
 
     def _make_folder(self, path: str, mode: int) -> None:
         if path not in self._folders:
             (self._destination / path).mkdir((mode & 0o777) | 0o700)
             self._folders.add(path)
 
-    def _write_file(self, path: str, entry: dict[str, Any], body: _Body) -> None:
+    def _write_file(self, path: str, entry: Dict[str, Any], body: "_Body") -> None:
         begin, size = int(entry["begin"]), int(entry["size"])
         if not 0 <= begin <= size or begin > self._files.get(path, 0):
-            raise ValueError(f"a file that cannot be: {entry!r}")
+            raise ValueError("a file that cannot be: {!r}".format(entry))
         flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if begin else os.O_CREAT)
         descriptor = os.open(self._destination / path, flags, 0o600)
         try:
@@ -116,7 +118,7 @@ class _Body:
         self._parts = parts
         self._piece = memoryview(b"")
 
-    def read_some(self, count: int) -> bytes | None:
+    def read_some(self, count: int) -> Optional[bytes]:
         """So many bytes, or None at the end."""
         if not self._has_more():
             return None
@@ -143,7 +145,7 @@ class _Body:
         return True
 
 
-def _description(body: _Body, count: int) -> dict[str, Any]:
+def _description(body: "_Body", count: int) -> Dict[str, Any]:
     if count > _MOST_DESCRIPTION_BYTES:
         raise ValueError("a description without end")
     return dict(json.loads(body.read(count)))

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Callable, Optional
 
 from .. import file_lock
+from ..folder import size_of
 
 if TYPE_CHECKING:
     import tarfile
@@ -16,23 +17,43 @@ _LEVEL = 1  # it travels within the cluster
 _LOOK_SECONDS = 0.1
 
 
-def pack(tree: str, say: Callable[[str], None]) -> str:
-    """The path of the archive of an environment that the caller has a lease on; made once.
+def path_of(tree: str) -> str:
+    """Where the archive of an environment is, once it is packed."""
+    return os.path.join(tree, _FILE)
+
+
+def size_in(tree: str) -> int:
+    """How many bytes the archive of an environment takes beside it; 0 where there is none."""
+    return size_of(path_of(tree))
+
+
+def pack(tree: str, say: Callable[[str], None]) -> None:
+    """Have an archive of an environment that the caller has a lease on; made once.
 
     It lies in the environment's own folder, and is removed with it.
     """
-    path = os.path.join(tree, _FILE)
+    path = path_of(tree)
     while not os.path.exists(path):
         with file_lock.exclusive(path + ".lock") as is_held:
             if is_held and not os.path.exists(path):
                 started = time.monotonic()
                 _write(tree, path)
-                size, seconds = os.stat(path).st_size, time.monotonic() - started
+                size, seconds = size_of(path), time.monotonic() - started
                 words = "the environment was packed for executors in {:.1f} s, {:.0f} MB"
                 say(words.format(seconds, size / 1e6))
         if not is_held:
             time.sleep(_LOOK_SECONDS)  # another job of the same environment packs it
-    return path
+
+
+def unpack(archive: str, tree: str) -> None:
+    """Have the environment of an archive in a folder, with the archive in its place."""
+    import tarfile  # noqa: PLC0415  # dear at start-up
+
+    os.makedirs(tree, mode=0o700, exist_ok=True)
+    trusted = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
+    with tarfile.open(archive) as packed:
+        packed.extractall(tree, **trusted)  # type: ignore[arg-type]  # noqa: S202  # ours
+    os.link(archive, path_of(tree))
 
 
 def _write(tree: str, path: str) -> None:
