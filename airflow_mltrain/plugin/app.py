@@ -20,6 +20,14 @@ from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+# What a page shows in place; an image of any other kind could hold a script.
+_IMAGES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
 _TITLES = {
     401: "You are not logged in",
     403: "You may not see this run",
@@ -68,16 +76,20 @@ def create_app(
         begun = time.monotonic()
         history = workspace().history
         run = history.get(run_id)
-        viewer.require_access(run)
+        submitted = history.find_submitted(run_id)
+        viewer.require_access(submitted)
         kept = KeptRun()
-        if run.status.is_terminal:
-            kept = read_kept_run(workspace().artifacts.run_folder(run.run_id))
+        if submitted.status.is_terminal:
+            kept = read_kept_run(workspace().artifacts.run_folder(submitted.run_id))
         page = RunPage(
             run=run,
             metrics=history.get_metrics(run_id),
             kept=kept,
             airflow_path=request.base_url.path,
             now=datetime.now(timezone.utc),
+            submitted=submitted,
+            children=history.list_children(run_id),
+            models=history.get_models(run_id),
             work_seconds=time.monotonic() - begun,
         )
         return _html(200, render_run(page))
@@ -89,7 +101,7 @@ def create_app(
         request: Request,
         viewer: Annotated[Viewer, Depends(find_viewer)],
     ) -> Response:
-        run = workspace().history.get(run_id)
+        run = workspace().history.find_submitted(run_id)
         viewer.require_access(run)
         path = find_file(workspace().artifacts.run_folder(run.run_id), name)
         if path is None:
@@ -98,7 +110,7 @@ def create_app(
         return FileResponse(
             path,
             filename=path.name,
-            media_type="application/octet-stream",
+            media_type=_IMAGES.get(path.suffix.lower(), "application/octet-stream"),
             headers=security_headers(),
         )
 

@@ -17,19 +17,21 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptFile, KeptRun
+from airflow_mltrain.plugin.chart import arrange_charts
+from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptRun
 from airflow_mltrain.plugin.series import HEIGHT, WIDTH, arrange_series, shorten
 from airflow_mltrain.runs.spark_pages import find_spark_pages
 from airflow_mltrain.runs.status import RunStatus
 
 if TYPE_CHECKING:
-    from airflow_mltrain.runs.record import MetricRecord, RunRecord, SubmissionKey
+    from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord, SubmissionKey
 
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _RELOAD_SECONDS = 5
 _RELOAD_PER_SECOND_OF_WORK = 20
 _MOST_SERIES = 120
+_MOST_CHILDREN = 200
 _LONGEST_COMMAND = 20_000
 _TONES = {
     RunStatus.COMPLETED: "good",
@@ -49,6 +51,9 @@ class RunPage:
     airflow_path: str  # ends with a slash
     now: datetime
     work_seconds: float = 0.0  # what it took to look all this up
+    submitted: RunRecord | None = None  # the run that a child is below, directly or not
+    children: Sequence[RunRecord] = ()
+    models: Sequence[ModelRecord] = ()
 
     @property
     def is_live(self) -> bool:
@@ -70,8 +75,17 @@ class RunPage:
     @property
     def task_path(self) -> str:
         """The page of the task instance that submitted the run; empty where none did."""
-        key = self.run.submission
+        key = (self.submitted or self.run).submission
         return "" if key is None else self.airflow_path + _task_instance(key)
+
+    @property
+    def shown_children(self) -> Sequence[RunRecord]:
+        """As many of them as a page has room for."""
+        return self.children[:_MOST_CHILDREN]
+
+    def has_file(self, name: str) -> bool:
+        """Whether such a file was kept, of this run or of the one that a child is below."""
+        return any(file.name == name for file in self.kept.files)
 
     @property
     def waited(self) -> str:
@@ -137,6 +151,8 @@ def render_run(page: RunPage) -> bytes:
         kept=page.kept,
         series=series[:_MOST_SERIES],
         hidden_series=len(series) - _MOST_SERIES,
+        charts=arrange_charts(page.metrics),
+        files_of=page.submitted or page.run,
     )
 
 
@@ -154,7 +170,7 @@ def security_headers() -> dict[str, str]:
     policy = (
         "default-src 'none'",
         f"style-src 'sha256-{digest}'",
-        "img-src data:",
+        "img-src data: 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'self'",
@@ -217,7 +233,11 @@ def _templates() -> Environment:
         log_size=format_size(LOG_BYTES),
     )
     environment.filters.update(
-        moment=_moment, size=format_size, points=_points, file_path=_file_path
+        moment=_moment,
+        size=format_size,
+        points=_points,
+        file_path=_file_path,
+        run_path=_run_path,
     )
     return environment
 
@@ -230,9 +250,14 @@ def _points(line: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in line)
 
 
-def _file_path(file: KeptFile, run: RunRecord) -> str:
-    """Relative to the page of the run."""
-    return f"./{quote(run.run_id, safe='')}/files/{quote(file.name)}"
+def _file_path(name: str, run: RunRecord) -> str:
+    """Relative to the page of any run."""
+    return f"{_run_path(run.run_id)}/files/{quote(name)}"
+
+
+def _run_path(run_id: str) -> str:
+    """The page of a run, relative to that of any other."""
+    return f"./{quote(run_id, safe='')}"
 
 
 def _task_instance(key: SubmissionKey) -> str:

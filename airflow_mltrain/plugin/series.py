@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 WIDTH = 200
 HEIGHT = 40
 
+# What is shown as something else than a series.
+CHART_KINDS = frozenset(
+    {"image", "confusion_matrix", "accuracy_table", "residuals", "predictions"}
+)
+
 _MARGIN = 3  # half a stroke would be cut off at the edge
 _MOST_BUCKETS = 100
 _LONGEST_TEXT = 200
@@ -38,6 +43,8 @@ def arrange_series(points: Sequence[MetricRecord]) -> list[Series]:
     """
     series: dict[str, list[Any]] = {}
     for point in points:
+        if point.kind in CHART_KINDS:
+            continue
         value = point.value
         columns = (
             {f"{point.name} · {column}": cell for column, cell in value.items()}
@@ -46,7 +53,8 @@ def arrange_series(points: Sequence[MetricRecord]) -> list[Series]:
         )
         for name, cell in columns.items():
             if _is_plain_list(cell):
-                series[name] = list(cell)
+                goes_on = point.kind in ("list+", "table+")
+                series[name] = [*series.get(name, ()), *cell] if goes_on else list(cell)
             else:
                 series.setdefault(name, []).append(cell)
     return [_describe(name, values) for name, values in series.items()]

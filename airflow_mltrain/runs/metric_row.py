@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_mltrain.errors import RunHistoryError
 from airflow_mltrain.runs.schema import plain_text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Connection
 
     from airflow_mltrain.runs.record import MetricRecord
@@ -36,26 +35,31 @@ def insert_metrics(
     """
     if not points:
         return
+    engine = connection.dialect.name
+    store_time: Callable[[datetime], Any] = _sqlite_time if engine == "sqlite" else _as_it_is
     names = {name: plain_text(name) for name in {point.name for point in points}}
     try:
-        values = [_json_text(point.value) for point in points]
+        rows = [
+            (
+                run_id,
+                position,
+                ordinal,
+                names[point.name],
+                _json_text(point.value),
+                _json_text(point.step),
+                store_time(point.logged_at),
+                point.kind,
+            )
+            for ordinal, point in enumerate(points)
+        ]
     except (TypeError, ValueError) as error:
         raise RunHistoryError(f"a metric of run {run_id} is no JSON data: {error}") from error
-    columns: list[list[Any]] = [
-        list(range(len(points))),
-        [names[point.name] for point in points],
-        values,
-        [_json_text(point.step) for point in points],
-        [point.logged_at for point in points],
-        [point.kind for point in points],
-    ]
-    engine = connection.dialect.name
     if engine == "sqlite":
-        columns[4] = [_sqlite_time(point.logged_at) for point in points]
-        rows = [(run_id, position, *row) for row in zip(*columns, strict=True)]
         connection.exec_driver_sql(_INSERT[engine], rows)
     else:
-        connection.exec_driver_sql(_INSERT[engine], (run_id, position, *columns))
+        _, _, *columns = zip(*rows, strict=True)
+        parameters = (run_id, position, *map(list, columns))
+        connection.exec_driver_sql(_INSERT[engine], parameters)
 
 
 def _json_text(value: Any) -> str:
@@ -65,6 +69,10 @@ def _json_text(value: Any) -> str:
     if kind is int or (kind is float and value - value == 0):
         return repr(value)
     return json.dumps(value)
+
+
+def _as_it_is(instant: datetime) -> datetime:
+    return instant
 
 
 def _sqlite_time(instant: datetime) -> str:

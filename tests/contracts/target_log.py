@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_mltrain.runs.metric_line import parse_metric_lines
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import ComputeTarget, Seen
 from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import follow, wait_for_log, wait_until_ended
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.services.jobs import JobBench
 
 _TWO_PARTS = 'printf one; while [ ! -e "$OUTSIDE/release" ]; do sleep 0.02; done; printf two'
@@ -97,6 +100,26 @@ class LogContract(BenchContract):
         assert [json.loads(line)["value"] for line in early.metrics.splitlines()] == [0.5]
         assert [json.loads(line)["value"] for line in state.metrics.splitlines()] == [0.5, 0.25]
         assert state.metrics_bytes == len(state.metrics)
+
+    def test_a_script_is_told_of_its_run_and_keeps_files_and_children(
+        self, target: ComputeTarget, bench: JobBench, tmp_path: Path
+    ) -> None:
+        script = (
+            "from azureml.core import Run\nrun = Run.get_context()\n"
+            "print(run.experiment.name, run.number, run.get_tags())\n"
+            "run.upload_file('a.txt', 'train.py')\n"
+            "run.child_run(run_id='x').log('loss', 0.5)\n"
+        )
+        facts = {"experiment": "churn", "number": 7, "tags": {"team": "growth"}}
+        run_id = bench.python(target, script, facts=facts)
+        (tmp_path / "fetched").mkdir()
+
+        state = wait_until_ended(target, run_id)
+
+        target.fetch(run_id, tmp_path / "fetched")
+        assert state.log == b"churn 7 {'team': 'growth'}\n"
+        assert (tmp_path / "fetched/outputs/a.txt").read_text() == script
+        assert f"{run_id}_x" in parse_metric_lines(state.metrics, is_complete=True).runs
 
     def test_a_hundred_thousand_metrics_arrive_whole(
         self, target: ComputeTarget, bench: JobBench

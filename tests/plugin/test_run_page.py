@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.plugin.app import create_app
+from airflow_mltrain.runs.metric_line import parse_metric_lines
 from airflow_mltrain.runs.record import SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
@@ -305,7 +307,7 @@ def test_the_page_may_run_nothing_and_load_nothing(archive: Archive, server: Web
     assert answer.headers["content-security-policy"].split("; ") == [
         "default-src 'none'",
         f"style-src 'sha256-{digest}'",
-        "img-src data:",
+        "img-src data: 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'self'",
@@ -404,3 +406,75 @@ def test_a_stranger_is_asked_to_log_in_and_comes_back(
     login = f"/api/v2/auth/login?next={path.replace('/', '%2F')}"
     assert answer.status == 401
     assert WebPage(answer.text).links == ["/", login]
+
+
+def test_images_and_matrices_are_shown(archive: Archive, server: WebServer) -> None:
+    # given
+    data = {"class_labels": ["cat", "dog"], "matrix": [[31, 2], [3, 47]]}
+    charts = [
+        replace(a_metric("roc", "outputs/images/roc 1.png"), kind="image"),
+        replace(a_metric("matrix", {"data": data}), kind="confusion_matrix"),
+        replace(a_metric("odd", {"data": [1]}), kind="confusion_matrix"),
+        replace(a_metric("lost", "outputs/images/lost.png"), kind="image"),
+    ]
+    archive.add_ended(a_run(), files={"outputs/images/roc 1.png": b"png"})
+    archive.workspace.history.add_metrics("churn_1_aa", charts, position=1, next_position=2)
+
+    # when
+    page = WebPage(server.get(PAGE).text)
+    image = server.get("/mltrain/runs/churn_1_aa/files/outputs/images/roc%201.png")
+
+    # then
+    assert page.values("img", "src") == ["./churn_1_aa/files/outputs/images/roc%201.png"]
+    assert (image.status, image.body) == (200, b"png")
+    assert image.headers["content-type"] == "image/png"
+    shown = ("cat", "dog", "31", "47", "{'data': [1]}", "outputs/images/lost.png")
+    assert [text for text in shown if text not in page.text] == []
+
+
+def test_a_run_and_its_children_lead_to_each_other(archive: Archive, server: WebServer) -> None:
+    # given
+    history = archive.workspace.history
+    history.add(a_run())
+    lines = [
+        {
+            "type": "child",
+            "name": "fold <1>",
+            "run": "churn_1_aa_x",
+            "value": {"parent": "churn_1_aa"},
+        },
+        {"type": "metric", "name": "loss", "value": 0.125, "run": "churn_1_aa_x"},
+        {"type": "status", "name": "Failed", "value": "too <good>", "run": "churn_1_aa_x"},
+        {"type": "model", "name": "churn <m>", "value": {"path": "outputs/m.pkl"}},
+        {"type": "display_name", "name": "nightly <run>", "value": None},
+    ]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    told = parse_metric_lines(data, is_complete=False)
+    history.take_in("churn_1_aa", told.runs, position=0, next_position=told.length)
+
+    # when
+    parent = WebPage(server.get(PAGE).text)
+    child = WebPage(server.get("/mltrain/runs/churn_1_aa_x").text)
+
+    # then
+    assert "./churn_1_aa_x" in parent.links
+    assert "./churn_1_aa" in child.links
+    in_parent = ("fold <1>", "too <good>", "churn <m>", "outputs/m.pkl", "nightly <run>")
+    assert [text for text in in_parent if text not in parent.text] == []
+    in_child = ("fold <1>", "too <good>", "0.125", "churn_1_aa_x", "train.py")
+    assert [text for text in in_child if text not in child.text] == []
+
+
+def test_a_child_is_seen_by_those_only_who_may_see_its_parent(
+    archive: Archive, server: WebServer
+) -> None:
+    # given
+    history = archive.workspace.history
+    history.add(a_run(submission=replace(KEY, dag_id=HIDDEN_DAG_ID)))
+    history.add(a_run("churn_1_aa_x", submission=None, parent_run_id="churn_1_aa"))
+
+    # when
+    answers = [server.get(f"/mltrain/runs/churn_1_aa_x{end}") for end in ("", "/files/log")]
+
+    # then
+    assert [answer.status for answer in answers] == [403, 403]

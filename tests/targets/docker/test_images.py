@@ -29,7 +29,9 @@ pathlib.Path("outputs/model").write_text("weights")
 pathlib.Path("beside").write_text("scratch")
 pathlib.Path("train.py").write_text("changed")
 open("/dev/stdout", "a").write("by device\\n")
-mltrain.Run.get_context().log("loss", 0.5)
+run = mltrain.Run.get_context()
+run.log("loss", 0.5)
+print(run.experiment.name)
 """
 _PRY = """
 import os
@@ -75,7 +77,7 @@ def test_a_script_runs_as_the_user_of_its_image_and_may_write_what_is_its_own(
     target = connect_to(image="mltrain-test/unprivileged:3")
 
     # when
-    run_id = bench.python(target, _WHO)
+    run_id = bench.python(target, _WHO, facts={"experiment": "churn"})
     ended = wait_until_ended(target, run_id)
     (tmp_path / "fetched").mkdir()
     left_behind = target.fetch(run_id, tmp_path / "fetched")
@@ -83,7 +85,7 @@ def test_a_script_runs_as_the_user_of_its_image_and_may_write_what_is_its_own(
     # then
     assert (ended.status, ended.log) == (
         RunStatus.COMPLETED,
-        b"1000 1000 /home/trainer True\nby device\n",
+        b"1000 1000 /home/trainer True\nby device\nchurn\n",
     )
     assert b'"loss"' in ended.metrics
     assert left_behind == ()
