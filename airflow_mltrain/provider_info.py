@@ -18,6 +18,7 @@ def get_provider_info() -> dict[str, Any]:
             _modules(
                 "airflow_mltrain.operators.submit_training_run",
                 "airflow_mltrain.operators.build_environment",
+                "airflow_mltrain.operators.reconcile_training_runs",
             )
         ],
         "sensors": [_modules("airflow_mltrain.sensors.training_run")],

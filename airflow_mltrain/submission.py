@@ -90,7 +90,8 @@ def submit(
         await_end(workspace, prior.run_id)
     generation = prior.generation + 1 if prior else 1
     secrets = look_up_secrets(config.run_config.environment_variables)
-    record = _record(workspace, target, experiment, config, occasion, generation)
+    with workspace.artifacts.used():
+        record = _record(workspace, target, experiment, config, occasion, generation)
     return _start(workspace, target, record, asking, onlooker, secrets)
 
 

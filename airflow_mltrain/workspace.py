@@ -136,13 +136,14 @@ class Workspace:
         """
         from airflow_mltrain.snapshots.dockerignore import read_docker_rules  # noqa: PLC0415 - rare
 
-        return take_snapshot(
-            path,
-            self.artifacts.blobs,
-            index_directory=self.artifacts.snapshot_indexes,
-            max_bytes=self.settings.snapshot_max_megabytes * 1_000_000,
-            rules=read_docker_rules(path, dockerfile_path),
-        ).snapshot_id
+        with self.artifacts.used():
+            return take_snapshot(
+                path,
+                self.artifacts.blobs,
+                index_directory=self.artifacts.snapshot_indexes,
+                max_bytes=self.settings.snapshot_max_megabytes * 1_000_000,
+                rules=read_docker_rules(path, dockerfile_path),
+            ).snapshot_id
 
     def _find_environment(self, reference: EnvironmentReference) -> Environment | None:
         label = None if reference.label == LATEST else reference.label

@@ -15,6 +15,7 @@ import airflow_mltrain
 from airflow_mltrain.errors import MLTrainError
 
 PROGRAM: Final = "mltrain"
+_MOST_DAYS: Final = 100_000
 _FAILED, _INTERRUPTED = 1, 130  # usage errors are argparse's: 2
 
 
@@ -96,7 +97,7 @@ def _define_build(parser: ArgumentParser) -> None:
     )
 
 
-def _define_collection(parser: ArgumentParser) -> None:
+def _define_environment_collection(parser: ArgumentParser) -> None:
     _add_target(parser)
     parser.add_argument(
         "--max-gigabytes",
@@ -106,6 +107,43 @@ def _define_collection(parser: ArgumentParser) -> None:
         "(default: the setting environments_max_gigabytes)",
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+
+
+def _define_collection(parser: ArgumentParser) -> None:
+    _define_environment_collection(parser)
+    parser.add_argument(
+        "--jobs-older-than",
+        metavar="DAYS",
+        type=_read_days,
+        default=30.0,
+        help="remove from the target what runs left there that ended earlier (default: 30); "
+        "their log and outputs are in the artifact store",
+    )
+    parser.add_argument(
+        "--artifacts-older-than",
+        metavar="DAYS",
+        type=_read_days,
+        help="remove from the artifact store log and outputs of runs that ended earlier "
+        "(default: keep them)",
+    )
+
+
+def _define_reconciliation(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        action="append",
+        help="also list the unknown jobs of this target; may be repeated",
+    )
+    for name, does in (("cancel", "stop"), ("discard", "remove every trace of")):
+        parser.add_argument(
+            f"--{name}",
+            metavar="RUN_ID",
+            action="append",
+            default=[],
+            help=f"{does} this job of the target, which the run history does not know",
+        )
+    _add_json(parser)
 
 
 def _define_check(parser: ArgumentParser) -> None:
@@ -138,6 +176,16 @@ def _read_seconds(text: str) -> int:
     return int(text)
 
 
+def _read_days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 <= days < _MOST_DAYS:
+        raise ArgumentTypeError(f"{text!r} is not a number of days from 0")
+    return days
+
+
 def _read_gigabytes(text: str) -> float:
     try:
         gigabytes = float(text)
@@ -153,7 +201,6 @@ _GROUPS: Final = {
     "targets": "compute targets: the places that execute runs",
 }
 
-_COLLECTION = "remove the environments of a target that were not used for longest"
 COMMANDS: Final = (
     Command(
         "env list",
@@ -173,8 +220,24 @@ COMMANDS: Final = (
         _define_build,
         "airflow_mltrain.cli.build:build_environment",
     ),
-    Command("env gc", _COLLECTION, _define_collection, "airflow_mltrain.cli.collection:collect"),
-    Command("gc", _COLLECTION, _define_collection, "airflow_mltrain.cli.collection:collect"),
+    Command(
+        "env gc",
+        "remove the environments of a target that were not used for longest",
+        _define_environment_collection,
+        "airflow_mltrain.cli.collection:collect_environments",
+    ),
+    Command(
+        "gc",
+        "make room on a target and in the artifact store",
+        _define_collection,
+        "airflow_mltrain.cli.collection:collect",
+    ),
+    Command(
+        "reconcile",
+        "bring unfinished runs to what their targets say, and list jobs that nobody knows",
+        _define_reconciliation,
+        "airflow_mltrain.cli.reconciliation:reconcile",
+    ),
     Command(
         "targets check",
         "check whether a target can execute runs, and say what to mend",

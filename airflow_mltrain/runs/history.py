@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, insert, literal, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
-from airflow_mltrain.runs import registered_environment, resolution, script_news
+from airflow_mltrain.runs import enumeration, registered_environment, resolution, script_news
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.metric_line import OWN_RUN, RunNews
 from airflow_mltrain.runs.record import MetricRecord, ModelRecord
@@ -23,7 +23,7 @@ from airflow_mltrain.runs.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.sql.elements import ColumnElement
@@ -98,6 +98,27 @@ class RunHistory:
         with self._database.reading() as connection:
             rows = connection.execute(statement.limit(max(limit, 0))).mappings().all()
         return [to_record(row) for row in rows]
+
+    def list_unfinished(self) -> list[RunRecord]:
+        """Every submitted run that has not ended, oldest first."""
+        with self._database.reading() as connection:
+            return enumeration.list_unfinished(connection)
+
+    def find_many(self, run_ids: Iterable[str]) -> dict[str, RunRecord]:
+        """Those of these runs that there are, by id."""
+        with self._database.reading() as connection:
+            return enumeration.find_many(connection, run_ids)
+
+    def read_runs(self) -> Iterator[RunRecord]:
+        """Every submitted run, in no order of use; each few are a transaction of their own."""
+        after = ""
+        while True:
+            with self._database.reading() as connection:
+                some = enumeration.list_after(connection, after)
+            if not some:
+                return
+            yield from some
+            after = some[-1].run_id
 
     def advance(
         self,
@@ -325,6 +346,11 @@ class RunHistory:
         """The latest version of every environment with its content, by name."""
         with self._database.reading() as connection:
             return registered_environment.read_latest(connection)
+
+    def read_environment_contents(self) -> list[dict[str, Any]]:
+        """The content of every version of every registered environment."""
+        with self._database.reading() as connection:
+            return registered_environment.read_contents(connection)
 
     def list_environment_versions(self, name: str) -> dict[int, list[str]]:
         """Every version of an environment, the oldest first, with its labels."""

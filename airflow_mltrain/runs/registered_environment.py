@@ -81,6 +81,11 @@ def read_latest(connection: Connection) -> dict[str, tuple[int, dict[str, Any]]]
     return {row[0]: (row[1], row[2]) for row in connection.execute(statement)}
 
 
+def read_contents(connection: Connection) -> list[dict[str, Any]]:
+    """The content of every version of every environment."""
+    return list(connection.scalars(select(environments.c.content)))
+
+
 def list_versions(connection: Connection, name: str) -> dict[int, list[str]]:
     """Every version of an environment, the oldest first, with its labels."""
     version, label = environments.c.version, environment_labels.c.label

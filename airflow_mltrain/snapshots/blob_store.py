@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from airflow_mltrain.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from typing_extensions import Self
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _MODE = 0o444
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_FRESH_SECONDS = 3600.0
 _BUFFER_BYTES = 1 << 20  # what is smaller is read in one piece
 
 
@@ -76,6 +78,21 @@ class BlobStore:
     def missing(self, digests: Iterable[str]) -> set[str]:
         """Which of these blobs the store lacks."""
         return {digest for digest in digests if not os.path.exists(self._locate(digest))}
+
+    def renew(self, digest: str) -> bool:
+        """Whether the store has this blob, which then counts as new: it will be referred to."""
+        return _renew(self._locate(digest)) is not None
+
+    def entries(self) -> Iterator[os.DirEntry[str]]:
+        """Every file of the store: blobs, and drafts that are being written or were left."""
+        try:
+            with os.scandir(self._root) as folders:
+                names = [entry.path for entry in folders if entry.is_dir(follow_symlinks=False)]
+                yield from _files_in(self._root)
+        except FileNotFoundError:
+            return
+        for name in names:
+            yield from _files_in(name)
 
     def path(self, digest: str) -> Path:
         """Where this blob lies, or would."""
@@ -180,10 +197,24 @@ class _Draft:
 
 def _has_size(path: str, size: int) -> bool:
     """Whether the blob is there; a power failure can leave one short, which is written again."""
+    return _renew(path) == size
+
+
+def _renew(path: str) -> int | None:
+    """The size of a file that is used again, whose age begins anew; None where there is none."""
     try:
-        return os.stat(path).st_size == size
+        found = os.stat(path)
     except OSError:
-        return False
+        return None
+    if time.time() - found.st_mtime > _FRESH_SECONDS:
+        with suppress(OSError):  # it is another user's, in a store that several share
+            os.utime(path)
+    return found.st_size
+
+
+def _files_in(folder: str) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        yield from (entry for entry in entries if entry.is_file(follow_symlinks=False))
 
 
 def _unwritable(path: str, error: OSError) -> ArtifactError:

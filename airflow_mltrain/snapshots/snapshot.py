@@ -79,7 +79,7 @@ def _take(source: bytes, store: BlobStore, index: Index, max_bytes: int, rules: 
     others = [_describe(entry) for entry in found if entry.kind != "file"]
     entries = {entry.path: entry for entry in [*others, *map(taking.describe_file, files)]}
     manifest = Manifest(tuple(entries.values()))
-    if store.missing({manifest.snapshot_id}):
+    if not store.renew(manifest.snapshot_id):
         lost = store.missing(taking.unread_digests)
         for file in files:
             if entries[file.path].sha256 in lost:

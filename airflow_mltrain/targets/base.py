@@ -130,6 +130,23 @@ class BuiltEnvironment:
     is_in_use: bool
 
 
+@dataclass(frozen=True)
+class ListedJob:
+    """A job that lies on a target, as an inventory has it."""
+
+    run_id: str
+    status: RunStatus  # NotStarted: left there, and not claimed
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class Removed:
+    """How much was removed."""
+
+    count: int
+    size_bytes: int
+
+
 class Preparation(Protocol):
     """Who waits for a job's preparation, as far as it happens before the job begins."""
 
@@ -226,6 +243,15 @@ class ComputeTarget(Protocol):
 
     def check(self) -> tuple[Finding, ...]:
         """Look at what jobs need of the target; each finding says what to do about it."""
+
+    def list_jobs(self) -> list[ListedJob]:
+        """Every job that lies on the target, whoever submitted it."""
+
+    def collect_blobs(self, least_age_seconds: float, *, is_dry_run: bool = False) -> Removed:
+        """Remove the blobs that no unfinished job needs, unless they were brought lately.
+
+        A run that needs them again has them sent again.
+        """
 
     def list_environments(self) -> list[BuiltEnvironment]:
         """The environments that are ready on the target, last used first."""

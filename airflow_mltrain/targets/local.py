@@ -19,7 +19,9 @@ from airflow_mltrain.targets.base import (
     BuiltEnvironment,
     Job,
     JobState,
+    ListedJob,
     Preparation,
+    Removed,
     Seen,
 )
 from airflow_mltrain.targets.bundled_uv import find_bundled_uv
@@ -29,6 +31,8 @@ from airflow_mltrain.targets.machine import (
     built_environment,
     job_state,
     known_of,
+    listed_job,
+    removed,
     secrets_of,
     spec_of,
 )
@@ -165,6 +169,15 @@ class LocalTarget:
         )
 
         return examine_spark(**asked)
+
+    def list_jobs(self) -> list[ListedJob]:
+        with self._reached():
+            return [listed_job(one) for one in verbs.list_jobs(str(self._root))]
+
+    def collect_blobs(self, least_age_seconds: float, *, is_dry_run: bool = False) -> Removed:
+        with self._reached():
+            found = verbs.collect_blobs(str(self._root), least_age_seconds, is_dry_run=is_dry_run)
+        return removed(found)
 
     def list_environments(self) -> list[BuiltEnvironment]:
         with self._reached():

@@ -9,7 +9,14 @@ from typing import Any
 
 from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import BuiltEnvironment, Job, JobState, Seen
+from airflow_mltrain.targets.base import (
+    BuiltEnvironment,
+    Job,
+    JobState,
+    ListedJob,
+    Removed,
+    Seen,
+)
 
 _NOTICED_SKEW_SECONDS = 1.0
 
@@ -109,6 +116,17 @@ def by_this_clock(state: JobState, clock_skew_seconds: float) -> JobState:
         started_at=state.started_at and state.started_at - skew,
         ended_at=state.ended_at and state.ended_at - skew,
     )
+
+
+def listed_job(found: Mapping[str, Any], clock_skew_seconds: float = 0.0) -> ListedJob:
+    """A job as the agent lists it, by the clock of this machine."""
+    changed_at = datetime.fromtimestamp(found["changed_at"] - clock_skew_seconds, timezone.utc)
+    return ListedJob(found["run_id"], RunStatus(found["status"]), changed_at)
+
+
+def removed(found: Mapping[str, int]) -> Removed:
+    """How much the agent removed."""
+    return Removed(found["count"], found["bytes"])
 
 
 def built_environment(found: Mapping[str, Any]) -> BuiltEnvironment:

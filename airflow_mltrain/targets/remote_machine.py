@@ -20,7 +20,9 @@ from airflow_mltrain.targets.base import (
     BuiltEnvironment,
     Job,
     JobState,
+    ListedJob,
     Preparation,
+    Removed,
     Seen,
 )
 from airflow_mltrain.targets.bundled_uv import BundledUv, find_bundled_uv
@@ -29,6 +31,8 @@ from airflow_mltrain.targets.machine import (
     by_this_clock,
     job_state,
     known_of,
+    listed_job,
+    removed,
     secrets_of,
     spec_of,
 )
@@ -148,6 +152,18 @@ class RemoteMachine:
 
     def discard(self, run_id: str) -> None:
         self._ask("discard", run_id=run_id)
+
+    def list_jobs(self) -> list[ListedJob]:
+        def ask(session: AgentSession) -> list[ListedJob]:
+            skew = session.hello.clock_skew_seconds
+            return [listed_job(one, skew) for one in session.ask("list_jobs")]
+
+        return self._asked(ask)
+
+    def collect_blobs(self, least_age_seconds: float, *, is_dry_run: bool = False) -> Removed:
+        return removed(
+            self._ask("collect_blobs", least_age_seconds=least_age_seconds, is_dry_run=is_dry_run)
+        )
 
     def list_environments(self) -> list[BuiltEnvironment]:
         return [built_environment(one) for one in self._ask("list_environments")]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from airflow_mltrain import Environment, Workspace
+from airflow_mltrain import Environment, Experiment, ScriptRunConfig, Workspace
 from airflow_mltrain.cli import main
 
 
@@ -74,3 +76,31 @@ def test_a_dry_run_says_what_would_go_and_removes_nothing(
     assert exit_code == 0
     assert "would be removed from local: 2 (" in capsys.readouterr().out
     assert _names(built) == {"tiny:1", "small:1"}
+
+
+def test_jobs_and_artifacts_go_by_their_age(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given
+    (tmp_path / "train.py").write_text("print('trained')")
+    config = ScriptRunConfig(tmp_path, "train.py")
+    run = Experiment(workspace, "churn").submit(config)
+    run.wait_for_completion()
+    capsys.readouterr()
+
+    # when
+    main(["gc"])
+    kept = capsys.readouterr().out
+    main(["gc", "--jobs-older-than", "0", "--artifacts-older-than", "0", "--dry-run"])
+    would_go = capsys.readouterr().out
+    main(["gc", "--jobs-older-than", "0", "--artifacts-older-than", "0"])
+    gone = capsys.readouterr().out
+
+    # then
+    assert "removed from local: 0 jobs; 0 files" in kept
+    assert "would be removed from local: 1 jobs; 0 files" in would_go  # young ones stay a day
+    assert f"would be removed: log and outputs of run {run.id}\n" in would_go
+    assert "removed from local: 1 jobs; 0 files" in gone
+    assert f"removed: log and outputs of run {run.id}\n" in gone
+    assert workspace.get_target("local").list_jobs() == []
+    assert not workspace.artifacts.run_folder(run.id).exists()

@@ -57,6 +57,9 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         "env build tiny --prepare-timeout soon",
         "gc --max-gigabytes -1",
         "gc --max-gigabytes nan",
+        "gc --jobs-older-than -1",
+        "gc --artifacts-older-than soon",
+        "reconcile --cancel",
         "env gc --max-gigabytes much",
     ],
 )

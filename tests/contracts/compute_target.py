@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.contracts.target_cancel import CancelContract
 from tests.contracts.target_environment import EnvironmentContract
+from tests.contracts.target_inventory import InventoryContract
 from tests.contracts.target_log import LogContract
 from tests.contracts.target_observe import ObserveContract
 from tests.contracts.target_output import OutputContract
@@ -17,6 +18,7 @@ class ComputeTargetContract(
     CancelContract,
     OutputContract,
     EnvironmentContract,
+    InventoryContract,
 ):
     """Run by a subclass with the fixtures `target` and `same_target`.
 

@@ -10,7 +10,9 @@ from airflow_mltrain.targets.base import (
     ComputeTarget,
     Job,
     JobState,
+    ListedJob,
     Preparation,
+    Removed,
     Seen,
 )
 from airflow_mltrain.targets.check import Finding
@@ -82,6 +84,12 @@ class FlakyTarget:
 
     def check(self) -> tuple[Finding, ...]:
         return self._target.check()
+
+    def list_jobs(self) -> list[ListedJob]:
+        return self._target.list_jobs()
+
+    def collect_blobs(self, least_age_seconds: float, *, is_dry_run: bool = False) -> Removed:
+        return self._target.collect_blobs(least_age_seconds, is_dry_run=is_dry_run)
 
     def list_environments(self) -> list[BuiltEnvironment]:
         return self._target.list_environments()

@@ -2,9 +2,20 @@
 
 import contextlib
 import os
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, ContextManager, Dict, Iterable, List, Optional
 
+from . import file_lock
 from .checkout import blobs_of
+
+
+def kept(root: str) -> ContextManager[None]:
+    """Keeps blobs from being removed, for who found them and leaves a job that needs them."""
+    return file_lock.shared(lock_of(root))
+
+
+def lock_of(root: str) -> str:
+    """Who removes blobs has this file's lock alone."""
+    return os.path.join(root, "blobs", "lock")
 
 
 def missing(root: str, digests: Iterable[str]) -> List[str]:

@@ -4,7 +4,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from typing import Iterator, Optional
+
+_LOOK_SECONDS = 0.02
 
 
 def try_exclusive(path: str) -> Optional[int]:
@@ -12,13 +15,7 @@ def try_exclusive(path: str) -> Optional[int]:
 
     Closing the descriptor frees it. Where nothing can be written, what is there can be locked.
     """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno not in (errno.EROFS, errno.EACCES):
-            raise
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    return _try(descriptor, fcntl.LOCK_EX)
+    return _try(_open(path), fcntl.LOCK_EX)
 
 
 def try_shared(path: str) -> Optional[int]:
@@ -27,6 +24,15 @@ def try_shared(path: str) -> Optional[int]:
     FileNotFoundError where there is none. Closing the descriptor frees it.
     """
     return _try(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _try(descriptor: int, kind: int) -> Optional[int]:
@@ -42,9 +48,33 @@ def _try(descriptor: int, kind: int) -> Optional[int]:
 
 
 @contextlib.contextmanager
-def exclusive(path: str) -> Iterator[bool]:
-    """Whether the caller has the file's lock alone during the block; does not wait for it."""
+def shared(path: str) -> Iterator[None]:
+    """Have the file's lock together with others during the block, waiting for who has it alone.
+
+    Where its folder is missing, or full and without the file, nobody can have it alone either.
+    """
+    try:
+        descriptor = _open(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOSPC, errno.EDQUOT):
+            raise
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def exclusive(path: str, patience_seconds: float = 0.0) -> Iterator[bool]:
+    """Whether the caller has the file's lock alone during the block, after waiting for so long."""
+    deadline = time.monotonic() + patience_seconds
     descriptor = try_exclusive(path)
+    while descriptor is None and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        descriptor = try_exclusive(path)
     if descriptor is None:
         yield False
         return

@@ -38,15 +38,16 @@ def lay_down(
     folder = JobFolder(root, spec["run_id"])
     if os.path.exists(folder.spec):
         return True
-    if not blobs.are_there(root, spec):
-        return False
-    folder.create()
-    if log:
-        write_new(folder.log, log)
-    if secrets:
-        folder.remove_secrets()  # of who was killed here, and had others
-        write_new(folder.secrets, encode_secrets(secrets))
-    folder.write_spec(spec)
+    with blobs.kept(root):
+        if not blobs.are_there(root, spec):
+            return False
+        folder.create()
+        if log:
+            write_new(folder.log, log)
+        if secrets:
+            folder.remove_secrets()  # of who was killed here, and had others
+            write_new(folder.secrets, encode_secrets(secrets))
+        folder.write_spec(spec)
     return True
 
 

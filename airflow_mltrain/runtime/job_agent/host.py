@@ -65,6 +65,8 @@ class Host:
             "cancel": self._cancel,
             "fetch": self._fetch,
             "discard": self._discard,
+            "list_jobs": self._list_jobs,
+            "collect_blobs": self._collect_blobs,
             "list_environments": self._list_environments,
             "collect_environments": self._collect_environments,
             "lacks_uv": self._lacks_uv,
@@ -174,6 +176,14 @@ class Host:
 
     def _discard(self, _: Exchange, run_id: str) -> None:
         verbs.discard(self._root, run_id)
+
+    def _list_jobs(self, _: Exchange) -> List[Dict[str, Any]]:
+        return verbs.list_jobs(self._root)
+
+    def _collect_blobs(
+        self, _: Exchange, *, least_age_seconds: float, is_dry_run: bool
+    ) -> Dict[str, int]:
+        return verbs.collect_blobs(self._root, least_age_seconds, is_dry_run=is_dry_run)
 
     def _list_environments(self, _: Exchange) -> List[Dict[str, Any]]:
         return verbs.list_environments(self._root)

@@ -45,15 +45,16 @@ def start(
     folder = JobFolder(root, spec["run_id"])
     if folder.read_state() is not None:
         return True
-    if not blobs.are_there(root, spec):
-        return False
-    is_claimed, why = False, ""
-    try:
-        folder.create()
-        folder.write_spec(spec)
-        is_claimed = _launch(folder, variables, interpreter, secrets)
-    except OSError as error:
-        why = str(error)
+    with blobs.kept(root):
+        if not blobs.are_there(root, spec):
+            return False
+        why = _write_down(folder, spec)
+    is_claimed = False
+    if not why:
+        try:
+            is_claimed = _launch(folder, variables, interpreter, secrets)
+        except OSError as error:
+            why = str(error)
     # A supervisor's own word counts first: its script may have removed the claim by now.
     if not is_claimed and folder.read_state() is None:
         raise StartError(why or last_words(folder) or "its supervisor died without a word")
@@ -126,10 +127,34 @@ def collect_environments(
     return _environments(root).collect(max_bytes, is_dry_run=is_dry_run)
 
 
+def list_jobs(root: str) -> List[Dict[str, Any]]:
+    """The jobs that this machine has, as `inventory.list_jobs` says."""
+    from .inventory import list_jobs  # noqa: PLC0415  # no run asks for it
+
+    return list_jobs(root)
+
+
+def collect_blobs(root: str, least_age_seconds: float, *, is_dry_run: bool) -> Dict[str, int]:
+    """Remove blobs that no job needs, as `inventory.collect_blobs` says."""
+    from .inventory import collect_blobs  # noqa: PLC0415  # no run asks for it
+
+    return collect_blobs(root, least_age_seconds, is_dry_run=is_dry_run)
+
+
 def _environments(root: str) -> "EnvironmentCache":
     from .environment.cache import EnvironmentCache  # noqa: PLC0415  # as dear
 
     return EnvironmentCache(os.path.join(root, "envs"))
+
+
+def _write_down(folder: JobFolder, spec: Dict[str, Any]) -> str:
+    """Make the job known here; why it could not be, or nothing."""
+    try:
+        folder.create()
+        folder.write_spec(spec)
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _launch(

@@ -14,7 +14,9 @@ from airflow_mltrain.targets.base import (
     ComputeTarget,
     Job,
     JobState,
+    ListedJob,
     Preparation,
+    Removed,
     Seen,
     SparkDriver,
     SparkRequest,
@@ -119,6 +121,12 @@ class SparkTarget:
         )
         judged = judge_gateway if self._deployment.is_in_cluster else judge_spark
         return (*self._machine.check(), *judged(facts, master))
+
+    def list_jobs(self) -> list[ListedJob]:
+        return self._machine.list_jobs()
+
+    def collect_blobs(self, least_age_seconds: float, *, is_dry_run: bool = False) -> Removed:
+        return self._machine.collect_blobs(least_age_seconds, is_dry_run=is_dry_run)
 
     def list_environments(self) -> list[BuiltEnvironment]:
         return self._machine.list_environments()
