@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_USER_PART = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^\s/?#]*)@(?P<rest>\S*)")
+# Of a longer scheme the end counts: without a bound, a long word takes the square of its length.
+_USER_PART = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,63}://)(?P<user>[^\s/?#]*)@(?P<rest>\S*)"
+)
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://\S*")
 _NO_SECRET = "x-oauth-basic"  # noqa: S105 - the password beside a token, in URLs for GitHub
 _NOT_IN_A_NETRC_FILE = re.compile(r"[\s\"'\\#\x00-\x1f\x7f]")

@@ -164,6 +164,8 @@ def _parse(text: str) -> Requirement:
         raise ValueError(f"it should have two equal signs: {conda_pin[1]}=={conda_pin[2]}")
     try:
         return Requirement(text)
+    except RecursionError:
+        raise ValueError("its marker should not be nested too deeply to be read") from None
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0].split(": ", maxsplit=1)[0]
         raise ValueError(

@@ -26,7 +26,7 @@ TEMPLATE_IN_FILE: Final = (
     "template to the environment itself"
 )
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _HASHES = re.compile(r"\s--hash\b.*")
 _LONG_NAMES: Final = {
     "-r": "--requirement",
