@@ -110,7 +110,7 @@ class PostgresqlServer:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgresqlServer]:
     """A server that runs; a test that takes it down brings it up again."""
-    programs = _find_programs()
+    programs = find_programs()
     if programs is None:
         require("postgres", "there is no initdb in PATH nor in /usr/lib/postgresql/*/bin")
     server = PostgresqlServer(programs, Path(tempfile.mkdtemp(prefix="mltrain-postgresql-")))
@@ -121,7 +121,8 @@ def postgresql() -> Iterator[PostgresqlServer]:
         server.discard()
 
 
-def _find_programs() -> Path | None:
+def find_programs() -> Path | None:
+    """Where PostgreSQL is installed; None where it is not."""
     installed = sorted(
         Path("/usr/lib/postgresql").glob("*/bin/initdb"),
         key=lambda program: float(program.parts[-3]),
