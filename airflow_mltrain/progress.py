@@ -119,7 +119,8 @@ def take_in(
     history = workspace.history
     if state is None:
         record = history.get(record.run_id)
-        if record.is_started and not record.status.is_terminal:
+        is_child = record.parent_run_id is not None  # no job of a target's, but part of one
+        if record.is_started and not record.status.is_terminal and not is_child:
             require_place(target, record)
             return _confirm_loss(workspace, record, target)
         return record

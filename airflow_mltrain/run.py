@@ -95,14 +95,19 @@ class Run:
         """
         submission.cancel(self._workspace, self.id)
 
-    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
+    def get_metrics(self, name: str | None = None, *, recursive: bool = False) -> dict[str, Any]:
         """What the script has logged so far, by name.
 
         A name logged once has that value, one logged again the list of its values, and rows of one
-        name are a table: a dictionary of columns.
+        name are a table: a dictionary of columns. With `recursive` those of every child too, each
+        run's by its id.
         """
         progress.refresh(self._workspace, self.id)
-        return metrics_by_name(self._workspace.history.get_metrics(self.id, name))
+        history = self._workspace.history
+        if not recursive:
+            return metrics_by_name(history.get_metrics(self.id, name))
+        runs = [self, *self.get_children(recursive=True)]
+        return {run.id: metrics_by_name(history.get_metrics(run.id, name)) for run in runs}
 
     def get_details(self) -> dict[str, Any]:
         """What is known of the run, under Azure ML's names."""

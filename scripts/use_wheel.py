@@ -6,6 +6,8 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import azureml.core
+
 import airflow_mltrain
 import mltrain
 from airflow_mltrain.runs.history import open_run_history
@@ -13,12 +15,15 @@ from airflow_mltrain.runs.history import open_run_history
 
 def main(clone: Path) -> None:
     """Raise where what was installed is not the whole package."""
-    for module in (airflow_mltrain, mltrain):
+    for module in (airflow_mltrain, mltrain, azureml.core):
         home = Path(str(module.__file__)).resolve()
         if clone.resolve() in home.parents:
             raise SystemExit(f"{module.__name__} comes from the clone: {home}")
     for name in airflow_mltrain.__all__:
         getattr(airflow_mltrain, name)
+
+    if azureml.core.Run is not mltrain.Run:
+        raise SystemExit("a script written for Azure ML finds another Run than mltrain's")
 
     package = Path(str(airflow_mltrain.__file__)).parent
     missing = _files(clone / "airflow_mltrain") - _files(package)

@@ -17,6 +17,7 @@ from airflow_mltrain import (
     RunStatus,
     ScriptRunConfig,
     Workspace,
+    progress,
 )
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.settings import Settings
@@ -131,6 +132,12 @@ def test_children_are_runs_with_metrics_and_an_end(experiment: Experiment, proje
     assert [child.id for child in run.get_children(recursive=True)] == [one.id, deep.id, two.id]
     assert (deep.parent and deep.parent.id, run.parent) == (one.id, None)
     assert run.get_metrics() == {"loss": 1.0}
+    assert run.get_metrics(recursive=True) == {
+        run.id: {"loss": 1.0},
+        one.id: {"loss": 0.5},
+        deep.id: {},
+        two.id: {},
+    }
     assert one.wait_for_completion()["status"] == "Completed"
 
 
@@ -146,6 +153,10 @@ def test_children_are_seen_while_the_script_runs_and_cannot_be_canceled_alone(
         child.cancel()
 
     assert child.get_status() is RunStatus.RUNNING
+    workspace = experiment.workspace
+    record = workspace.history.get(child.id)
+    followed = progress.take_in(workspace, record, workspace.get_target("local"), None)
+    assert followed.status is RunStatus.RUNNING  # its target knows no such job, and it is not lost
     run.cancel()
     assert child.wait_for_completion()["status"] == "Canceled"
     assert run.wait_for_completion()["status"] == "Canceled"
