@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from uuid import uuid4
 
 import numpy  # noqa: ICN001 - as a script of anybody's would
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.metric_line import parse_metric_lines
 from airflow_mltrain.runtime.training import mltrain
 from airflow_mltrain.runtime.training.mltrain.context import JobContext
+from tests.services.jobs import is_running
 
 _MODULES = Path(mltrain.__file__).parents[1]
 
@@ -135,6 +137,9 @@ def test_values_of_every_kind_are_logged_as_what_they_are(
     st.text(min_size=1),
     st.one_of(st.none(), st.integers(-(2**70), 2**70)),
 )
+@example(math.nan, "loss", None)
+@example(math.inf, "loss", 1)
+@example(-0.0, "loss", 1)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_every_number_text_and_name_comes_back_exactly(
     tmp_path: Path, value: object, name: str, step: int | None
@@ -403,6 +408,25 @@ print(json.dumps([run.get_metrics(), child.get_metrics(), child.get_tags(), run.
     assert files[-1] == "outputs/a.txt"
     assert statuses == ["Completed", "Completed"]
     assert [path.name for path in tmp_path.glob("mltrain-*")] == []
+
+
+def test_outside_of_a_run_no_child_outlives_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "child.py").write_text(
+        "import os, time; open('pid', 'w').write(f'{os.getpid()}\\n'); time.sleep(60)"
+    )
+    script = f"""
+import mltrain, os, time
+os.chdir({str(tmp_path)!r})
+run = mltrain.Run.get_context()
+run.submit_child(mltrain.ScriptRunConfig(".", "child.py"))
+while not os.path.exists("pid") or not open("pid").read().endswith("\\n"):
+    time.sleep(0.01)
+"""
+
+    done = run_script(script)
+
+    assert "1 child runs have not ended and are stopped with their parent's script" in done.stderr
+    assert not is_running(int((tmp_path / "pid").read_text()))
 
 
 def test_outside_of_a_run_a_closed_output_costs_nothing() -> None:
