@@ -26,6 +26,12 @@ from airflow_mltrain.environments.plan import (
 )
 from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.preparation import NOBODY, Onlooker, RunPreparation
+from airflow_mltrain.previous_outputs import (
+    PREVIOUS_OUTPUTS_PROPERTY,
+    bring_along,
+    find_source,
+    previous_outputs_of,
+)
 from airflow_mltrain.progress import PLACE_PROPERTY, await_end, require_place
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
@@ -47,7 +53,7 @@ from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-_UPLOADS = 2  # somebody may have pruned meanwhile
+_UPLOADS = 3  # the code, what it goes on from, and somebody may have pruned meanwhile
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -87,11 +93,10 @@ def submit(
     if prior is not None and not prior.status.is_terminal:
         log.info("run %s belongs to an earlier occasion and is canceled", prior.run_id)
         cancel(workspace, prior.run_id)
-        await_end(workspace, prior.run_id)
-    generation = prior.generation + 1 if prior else 1
+        prior = await_end(workspace, prior.run_id)
     secrets = look_up_secrets(config.run_config.environment_variables)
     with workspace.artifacts.used():
-        record = _record(workspace, target, experiment, config, occasion, generation)
+        record = _record(workspace, target, experiment, config, occasion, prior)
     return _start(workspace, target, record, asking, onlooker, secrets)
 
 
@@ -112,9 +117,7 @@ def start(
         return record
     target = workspace.get_target(record.target)
     require_place(target, record)
-    config = ScriptRunConfig.model_validate(record.config)
-    secrets = look_up_secrets(config.run_config.environment_variables)
-    return _start(workspace, target, record, asking, onlooker, secrets)
+    return _start(workspace, target, record, asking, onlooker)
 
 
 def _start(
@@ -123,7 +126,7 @@ def _start(
     record: RunRecord,
     asking: Iterable[Environment | str | None],
     onlooker: Onlooker,
-    secrets: Mapping[str, str],
+    secrets: Mapping[str, str] | None = None,
 ) -> RunRecord:
     config = ScriptRunConfig.model_validate(record.config)
     plan = _plan(config, target, target.interpreter)
@@ -131,6 +134,8 @@ def _start(
     preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
     try:
         job = _job(workspace, target, record, config, plan, asking)
+        if secrets is None:
+            secrets = look_up_secrets(config.run_config.environment_variables)
         job = replace(job, secret_variables=secrets)
     except ConfigurationError as error:
         # A variable that was set where the run was recorded, and is not where it is taken up.
@@ -214,7 +219,11 @@ def _hand_over(workspace: Workspace, target: ComputeTarget, job: Job) -> None:
     for _ in range(_UPLOADS):
         if target.start(job):
             return
-        target.upload({digest: blobs.path(digest) for digest in _find_missing(blobs, target, job)})
+        missing = _find_missing(blobs, target, job)
+        if not missing:
+            job = bring_along(workspace, job)
+            missing = _find_missing(blobs, target, job)
+        target.upload({digest: blobs.path(digest) for digest in missing})
     if not target.start(job):
         raise JobStartError(
             f"compute target {target.name!r}: blobs of run {job.run_id} are removed there as soon "
@@ -224,13 +233,17 @@ def _hand_over(workspace: Workspace, target: ComputeTarget, job: Job) -> None:
 
 def _find_missing(store: BlobStore, target: ComputeTarget, job: Job) -> set[str]:
     """The blobs that have to be sent; of a snapshot that the target knows, without listing it."""
-    missing = target.missing_of_snapshot(job.snapshot_id)
-    if missing is None:
-        manifest = Manifest.decode(store.read(job.snapshot_id))
-        blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
-        missing = target.missing({job.snapshot_id, *blobs})
-    if job.blobs:
-        missing |= target.missing(job.blobs)
+    missing = target.missing(job.blobs) if job.blobs else set()
+    snapshots = [job.snapshot_id]
+    if job.previous_outputs is not None and job.previous_outputs.snapshot_id is not None:
+        snapshots.append(job.previous_outputs.snapshot_id)
+    for snapshot_id in snapshots:
+        lacked = target.missing_of_snapshot(snapshot_id)
+        if lacked is None:
+            manifest = Manifest.decode(store.read(snapshot_id))
+            blobs = {entry.sha256 for entry in manifest.entries if entry.sha256 is not None}
+            lacked = target.missing({snapshot_id, *blobs})
+        missing |= lacked
     return missing
 
 
@@ -246,7 +259,7 @@ def _record(
     experiment: str,
     config: ScriptRunConfig,
     occasion: Occasion | None,
-    generation: int,
+    prior: RunRecord | None,
 ) -> RunRecord:
     if not _EXPERIMENT_NAME.fullmatch(experiment):
         raise ConfigurationError(
@@ -275,6 +288,8 @@ def _record(
         max_bytes=workspace.settings.snapshot_max_megabytes * 1_000_000,
     )
     properties = {PLACE_PROPERTY: target.place}
+    if (earlier := find_source(workspace, prior)) is not None:
+        properties[PREVIOUS_OUTPUTS_PROPERTY] = earlier
     if annotation is not None:
         git = annotation.collect()
         properties.update(git.properties)
@@ -290,7 +305,7 @@ def _record(
             config=config.model_dump(mode="json"),
             created_at=now,
             submission=occasion.key if occasion else None,
-            generation=generation,
+            generation=prior.generation + 1 if prior else 1,
             occasion=occasion.token if occasion else None,
             tags=config.tags,
             properties=properties,
@@ -371,6 +386,7 @@ def _job(
         facts=_facts(workspace, record),
         spark=request_spark(config, os.environ) if target.runs_spark else None,
         blobs=plan.wheel_digests,
+        previous_outputs=previous_outputs_of(record),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_mltrain import ScriptRunConfig, SecretReference, progress, submission
 from airflow_mltrain.airflow_secret import look_up_secrets
-from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
@@ -152,19 +152,40 @@ def test_who_hands_over_a_recorded_run_looks_its_secrets_up_anew(
             submission.submit(workspace, "churn", config, _OCCASION)
     [recorded] = workspace.history.list_runs(limit=2)
 
-    # when the secret is gone where the next worker is, then nothing starts and the run stays
-    monkeypatch.delenv("AIRFLOW_VAR_HUB_TOKEN")
-    with pytest.raises(ConfigurationError, match="there is no Airflow variable 'hub_token'"):
-        submission.submit(workspace, "churn", config, _OCCASION)
-    assert not workspace.history.get(recorded.run_id).is_started
-
-    # when it is there, and another
+    # when
     monkeypatch.setenv("AIRFLOW_VAR_HUB_TOKEN", "of the second worker")
     record = submission.submit(workspace, "churn", config, _OCCASION)
 
     # then
     assert record.run_id == recorded.run_id
     assert _shown(workspace, record) == _digest("of the second worker")
+
+
+def test_a_recorded_run_fails_where_its_secret_is_gone_and_a_retry_looks_for_it_anew(
+    workspace: Workspace, config: ScriptRunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    def crash(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("AIRFLOW_VAR_HUB_TOKEN", "s3cret")
+    with monkeypatch.context() as crashing:
+        crashing.setattr(LocalTarget, "start", crash)
+        with pytest.raises(KeyboardInterrupt):
+            submission.submit(workspace, "churn", config, _OCCASION)
+    [recorded] = workspace.history.list_runs(limit=2)
+    monkeypatch.delenv("AIRFLOW_VAR_HUB_TOKEN")
+
+    # when
+    with pytest.raises(JobStartError, match="there is no Airflow variable 'hub_token'"):
+        submission.submit(workspace, "churn", config, _OCCASION)
+
+    # then
+    assert workspace.history.get(recorded.run_id).status is RunStatus.FAILED
+    monkeypatch.setenv("AIRFLOW_VAR_HUB_TOKEN", "back")
+    again = submission.submit(workspace, "churn", config, _OCCASION)
+    assert again.generation == 2
+    assert _shown(workspace, again) == _digest("back")
 
 
 def test_who_adopts_a_started_run_needs_no_secrets(

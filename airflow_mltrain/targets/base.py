@@ -36,6 +36,15 @@ class Job:
     spark: SparkRequest | None = None  # its words are a script and are for Spark; None: a program
     spark_driver: SparkDriver | None = None
     blobs: frozenset[str] = frozenset()  # that it needs beside those of its snapshot
+    previous_outputs: PreviousOutputs | None = None  # that its script may go on from
+
+
+@dataclass(frozen=True)
+class PreviousOutputs:
+    """What an earlier run left; its target may have it still, or gets it as a snapshot."""
+
+    run_id: str
+    snapshot_id: str | None = None
 
 
 @dataclass(frozen=True)

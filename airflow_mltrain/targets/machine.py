@@ -51,6 +51,7 @@ def spec_of(
         "gpus": _cards(job, gpus),
         "environment": environment,
         "facts": dict(job.facts),
+        "previous_outputs": job.previous_outputs and asdict(job.previous_outputs),
         "spark": None if job.spark_driver is None else dict(job.spark_driver.spec),
     }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.base import PreviousOutputs, Seen
 from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import wait_for, wait_for_log, wait_until, wait_until_ended
 
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 
     from airflow_mltrain.targets.base import ComputeTarget
     from tests.services.jobs import JobBench
+
+_GO_ON = """
+import os, pathlib
+previous = pathlib.Path(os.environ["MLTRAIN_PREVIOUS_OUTPUTS"])
+names = sorted(str(path.relative_to(previous)) for path in previous.rglob("*"))
+print(names, (previous / "last").read_text(), end="")
+(previous / "last").write_text("changed")
+"""
 
 
 def _fetch(target: ComputeTarget, run_id: str, bench: JobBench) -> tuple[Path, tuple[str, ...]]:
@@ -61,6 +71,54 @@ class OutputContract(BenchContract):
         here, _ = _fetch(target, run_id, bench)
 
         assert (here / "outputs/model").read_text() == "half\n"
+
+    @pytest.mark.driver
+    def test_a_job_goes_on_from_its_own_copy_of_what_an_ended_one_left(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        # given
+        script = (
+            "mkdir -p outputs/deep; echo 3 > outputs/deep/epoch; ln -s deep/epoch outputs/last; "
+            "ln -s /etc/passwd outputs/leaving; mkfifo outputs/pipe; exit 1"
+        )
+        first = bench.shell(target, script)
+        wait_until_ended(target, first)
+        _fetch(target, first, bench)
+
+        # when
+        job = bench.job(
+            target,
+            "python3",
+            "train.py",
+            files={"train.py": _GO_ON},
+            previous_outputs=PreviousOutputs(first),
+        )
+        assert target.start(job)
+
+        # then
+        state = wait_until_ended(target, job.run_id)
+        assert state.log == b"['deep', 'deep/epoch', 'last'] 3\n"
+        assert (bench.folder / f"fetched {first}/outputs/last").read_bytes() == b"3\n"
+
+    def test_a_job_gets_what_it_goes_on_from_sent_where_the_target_has_it_no_longer(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        # given
+        left = bench.unsent_job("true", files={"last": "4\n"})
+        gone = PreviousOutputs("run-that-is-gone")
+        job = bench.job(
+            target, "python3", "train.py", files={"train.py": _GO_ON}, previous_outputs=gone
+        )
+        assert not target.start(job)
+        assert target.observe({job.run_id: Seen()}, 0) == {}
+
+        # when
+        bench.send(target, left)
+        sent = PreviousOutputs(gone.run_id, left.snapshot_id)
+        assert target.start(replace(job, previous_outputs=sent))
+
+        # then
+        assert wait_until_ended(target, job.run_id).log == b"['last'] 4\n"
 
     def test_outputs_of_a_canceled_job_come_back(
         self, target: ComputeTarget, bench: JobBench

@@ -1,4 +1,4 @@
-"""Which blobs this machine has: files of snapshots and beside them, by their SHA-256."""
+"""What a job needs and this machine has: files of snapshots and beside them, by their SHA-256."""
 
 import contextlib
 import os
@@ -6,6 +6,7 @@ from typing import Any, ContextManager, Dict, Iterable, List, Optional
 
 from . import file_lock
 from .checkout import blobs_of
+from .folder import TERMINAL, JobFolder
 
 
 def kept(root: str) -> ContextManager[None]:
@@ -46,7 +47,29 @@ def missing_of_snapshot(root: str, snapshot_id: str) -> Optional[List[str]]:
 
 
 def are_there(root: str, spec: Dict[str, Any]) -> bool:
-    """Whether the machine has every blob that a job needs."""
-    return missing_of_snapshot(root, spec["snapshot_id"]) == [] and not missing(
-        root, spec["blobs"]
+    """Whether the machine has every blob that a job needs, and what it goes on from."""
+    return (
+        missing_of_snapshot(root, spec["snapshot_id"]) == []
+        and not missing(root, spec["blobs"])
+        and _has_outputs(root, spec)
     )
+
+
+def snapshots_of(spec: Dict[str, Any]) -> List[str]:
+    """Those that a job lays out: its code, and what it goes on from where that was sent."""
+    previous = spec.get("previous_outputs") or {}
+    return list(filter(None, (spec["snapshot_id"], previous.get("snapshot_id"))))
+
+
+def _has_outputs(root: str, spec: Dict[str, Any]) -> bool:
+    previous = spec.get("previous_outputs")
+    if previous is None:
+        return True
+    if previous["snapshot_id"] is not None:
+        return missing_of_snapshot(root, previous["snapshot_id"]) == []
+    if (spec.get("spark") or {}).get("gateway") is not None:
+        return False  # its driver runs elsewhere and gets them as blobs, as it gets its code
+    folder = JobFolder(root, previous["run_id"])
+    state = folder.read_state()
+    is_over = state is not None and state["status"] in TERMINAL
+    return is_over and os.path.isdir(folder.outputs) and not os.path.islink(folder.outputs)

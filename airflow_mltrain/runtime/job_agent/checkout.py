@@ -201,7 +201,7 @@ def _make_link(path: bytes, target: bytes) -> None:
 
 def copy_entry(entry: Dict[str, Any], blobs: bytes, root: bytes) -> None:
     """Copy one file, whose place is free."""
-    _copy(*_as_copy(entry, blobs, root))
+    copy_file(*_as_copy(entry, blobs, root))
 
 
 def _as_copy(entry: Dict[str, Any], blobs: bytes, root: bytes) -> Tuple[bytes, bytes, int, int]:
@@ -211,10 +211,11 @@ def _as_copy(entry: Dict[str, Any], blobs: bytes, root: bytes) -> Tuple[bytes, b
 
 def _copy_all(files: Sequence[Tuple[bytes, bytes, int, int]]) -> None:
     for blob, path, mode, size in files:
-        _copy(blob, path, mode, size)
+        copy_file(blob, path, mode, size)
 
 
-def _copy(blob: bytes, path: bytes, mode: int, size: int) -> None:
+def copy_file(blob: bytes, path: bytes, mode: int, size: int) -> None:
+    """Copy so many bytes of a file to a place that is free, or that an interrupted call took."""
     source = os.open(blob, os.O_RDONLY)
     try:
         copy = _create(path)

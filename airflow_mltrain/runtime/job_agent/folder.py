@@ -41,6 +41,7 @@ class JobFolder:
         self.code = os.path.join(self.path, "code")
         self.outputs = os.path.join(self.code, "outputs")
         self.watched_logs = os.path.join(self.code, "logs")
+        self.previous_outputs = os.path.join(self.path, "previous_outputs")
         self.log = os.path.join(self.path, "log")
         self.metrics = os.path.join(self.path, "metrics.jsonl")
         self.facts = os.path.join(self.path, "facts.json")

@@ -88,10 +88,12 @@ def _needed(root: str) -> Set[str]:
             continue
         with contextlib.suppress(OSError, ValueError):  # without a whole spec it cannot begin
             spec = folder.read_spec()
-            needed.update([spec["snapshot_id"], *spec["blobs"]])
-            path = os.path.join(folder.blobs, spec["snapshot_id"][:2], spec["snapshot_id"])
-            with open(path, "rb") as manifest:
-                needed.update(blobs_of(manifest.read()))
+            snapshots = blobs.snapshots_of(spec)
+            needed.update([*snapshots, *spec["blobs"]])
+            for snapshot_id in snapshots:
+                path = os.path.join(folder.blobs, snapshot_id[:2], snapshot_id)
+                with open(path, "rb") as manifest:
+                    needed.update(blobs_of(manifest.read()))
     return needed
 
 

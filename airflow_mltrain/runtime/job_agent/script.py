@@ -136,6 +136,9 @@ def _variables(
     variables["MLTRAIN_METRICS"] = folder.metrics
     variables["MLTRAIN_CODE"] = folder.code
     variables["MLTRAIN_FACTS"] = folder.facts
+    variables.pop("MLTRAIN_PREVIOUS_OUTPUTS", None)
+    if spec.get("previous_outputs") is not None:
+        variables["MLTRAIN_PREVIOUS_OUTPUTS"] = folder.previous_outputs
     variables.pop("MLTRAIN_CHILD_ID", None)  # of a script that submitted this job
     paths = [spec["training_modules"], variables.get("PYTHONPATH")]
     variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

@@ -22,14 +22,15 @@ class ScriptUser(NamedTuple):
     home: str
 
     def own(self, folder: JobFolder) -> None:
-        """Give a laid out job's code, log and metrics to the user, and nothing else of it."""
+        """Give the user what was laid out for a job, its log and metrics, and nothing else."""
         for path in (folder.log, folder.metrics):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
             os.chown(path, self.uid, self.gid)
-        for parent, folders, files in os.walk(folder.code):
-            os.chown(parent, self.uid, self.gid)
-            for name in [*folders, *files]:
-                os.lchown(os.path.join(parent, name), self.uid, self.gid)
+        for top in (folder.code, folder.previous_outputs):
+            for parent, folders, files in os.walk(top):
+                os.chown(parent, self.uid, self.gid)
+                for name in [*folders, *files]:
+                    os.lchown(os.path.join(parent, name), self.uid, self.gid)
         # The way to the code, and no list of what lies there, nor of other runs.
         for on_the_way in (os.path.dirname(folder.path), folder.path):
             os.chmod(on_the_way, 0o711)  # noqa: S103

@@ -118,6 +118,10 @@ class Supervisor:
                 check_out(self._manifest, self._folder.blobs, self._folder.code, processes)
             for made in (self._folder.outputs, self._folder.watched_logs):
                 os.makedirs(made, exist_ok=True)
+            if self._spec.get("previous_outputs") is not None:
+                from .previous_outputs import lay_out  # noqa: PLC0415  # most jobs begin anew
+
+                lay_out(self._folder, self._spec["previous_outputs"])
             if self._script_user is not None:
                 self._script_user.own(self._folder)
         except DamagedBlobError as error:

@@ -40,7 +40,7 @@ def start(
 
     `variables` are the environment its processes begin with. Returns once a supervisor has claimed
     the job, and raises StartError with the reason if none did. False, and nothing was started,
-    where blobs that it needs are missing.
+    where blobs or previous outputs that it needs are missing.
     """
     folder = JobFolder(root, spec["run_id"])
     if folder.read_state() is not None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import ComputeTarget, JobState, SparkRequest
+from airflow_mltrain.targets.base import ComputeTarget, JobState, PreviousOutputs, SparkRequest
 from airflow_mltrain.targets.registry import connect
 from tests.fakes.forgetful_gateway import ForgetfulGateway
 from tests.services.environments import environment_request
@@ -305,3 +306,32 @@ def _answering() -> list[int]:
         if is_child and is_leader != entry.name and is_running(int(entry.name)):
             found.append(int(entry.name))
     return found
+
+
+def test_a_driver_on_a_worker_gets_what_it_goes_on_from_as_it_gets_its_code(
+    target: ComputeTarget, bench: SparkJobBench
+) -> None:
+    # given an earlier run that is still where the job is submitted, and not on any worker
+    first = bench.shell(target, "echo 4 > outputs/last")
+    _ended(target, first)
+    script = (
+        "import os\nprint('from', open(os.environ['MLTRAIN_PREVIOUS_OUTPUTS'] + '/last').read())"
+    )
+    job = bench.job(
+        target,
+        "python3",
+        "train.py",
+        files={"train.py": script},
+        previous_outputs=PreviousOutputs(first),
+    )
+    assert not target.start(job)
+
+    # when
+    left = bench.job(target, "true", files={"last": "4"})
+    sent = PreviousOutputs(first, left.snapshot_id)
+    assert target.start(replace(job, previous_outputs=sent))
+
+    # then
+    state = _ended(target, job.run_id)
+    assert state.status is RunStatus.COMPLETED, state
+    assert b"from 4\n" in state.log

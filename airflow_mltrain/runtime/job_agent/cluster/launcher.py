@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from ..blobs import snapshots_of
 from ..checkout import blobs_of
 from ..environment import archive
 from ..folder import TERMINAL, JobFolder
@@ -327,9 +328,10 @@ class ClusterLauncher:
             raise _EndError("the driver lacks what was sent to it")
 
     def _find_blobs(self) -> Dict[str, Path]:
-        snapshot_id, blobs = self._spec["snapshot_id"], Path(self._folder.blobs)
-        manifest = blobs / snapshot_id[:2] / snapshot_id
-        digests = [snapshot_id, *blobs_of(manifest.read_bytes())]
+        blobs, digests = Path(self._folder.blobs), []
+        for snapshot_id in snapshots_of(self._spec):
+            manifest = blobs / snapshot_id[:2] / snapshot_id
+            digests += [snapshot_id, *blobs_of(manifest.read_bytes())]
         found = {one: blobs / one[:2] / one for one in digests}
         if self._tree is not None:
             packed = archive.path_of(self._tree)

@@ -4,7 +4,13 @@
 import os
 from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Union
 
-from .context import CHILD_VARIABLE, OFFLINE_VARIABLE, JobContext, find_context
+from .context import (
+    CHILD_VARIABLE,
+    OFFLINE_VARIABLE,
+    PREVIOUS_OUTPUTS_VARIABLE,
+    JobContext,
+    find_context,
+)
 from .journal import say
 from .run_log import RunLog
 
@@ -55,6 +61,14 @@ class Run(RunLog):
     def number(self) -> int:
         """The how-manieth run of its experiment it was when it was submitted; 1 offline."""
         return int(self._job.facts.get("number", 1))
+
+    @property
+    def previous_outputs(self) -> Optional[str]:
+        """The folder with what the run before this one left, which failed; None if there is none.
+
+        It is a copy: what a script does to it changes that run's outputs as little as its own.
+        """
+        return os.environ.get(PREVIOUS_OUTPUTS_VARIABLE)
 
     @property
     def experiment(self) -> "Experiment":
