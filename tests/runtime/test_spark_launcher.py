@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,6 @@ from airflow_mltrain.runtime.job_agent.spark.command import LaunchError, Scratch
 from airflow_mltrain.runtime.job_agent.spark.diagnosis import diagnose, last_words
 from airflow_mltrain.runtime.job_agent.spark.watch import describe
 from tests.services.network import find_free_port
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _NOWHERE = Cluster("yarn", None)
 
@@ -43,6 +42,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "command": ["spark-submit", "--master", "spark://m:7077"],
         "default_python": "python3",
         "run_id": "run-1",
+        "master": "spark://m:7077",
     }
     return {
         "spark": told,
@@ -92,11 +92,35 @@ def test_modules_and_all_of_packages_go_to_executors_and_outputs_do_not(
 
     launch = _launch(folder, spec)
 
-    path = launch.argv[launch.argv.index("--py-files") + 1]
+    path = launch.variables["SPARK_SUBMIT_OPTS"].rpartition("=")[2]
     with zipfile.ZipFile(path) as found:
         names = sorted(found.namelist())
     modules = ["mltrain/", "mltrain/run/", "mltrain/run/log.py"]
     assert names == [*modules, "package/__init__.py", "package/words.txt", "train.py"]
+
+
+def test_settings_of_spark_that_cannot_be_read_are_not_passed_over(
+    folder: JobFolder, spec: dict[str, Any]
+) -> None:
+    path = Path(os.environ["SPARK_HOME"], "conf/spark-defaults.conf")
+    path.write_bytes(b"spark.a \xff\n")
+
+    with pytest.raises(LaunchError, match="cannot be read") as refusal:
+        _launch(folder, spec)
+
+    assert str(path) in str(refusal.value)
+
+
+def test_modules_are_an_argument_where_files_of_the_users_are_sent_too(
+    folder: JobFolder, spec: dict[str, Any]
+) -> None:
+    Path(os.environ["SPARK_HOME"], "conf/spark-defaults.conf").write_text("spark.files /f\n")
+
+    launch = _launch(folder, spec)
+
+    path = launch.argv[launch.argv.index("--py-files") + 1]
+    assert zipfile.is_zipfile(path)
+    assert "SPARK_SUBMIT_OPTS" not in launch.variables
 
 
 def test_an_interpreter_that_is_named_is_the_executors_too(

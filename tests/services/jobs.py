@@ -21,7 +21,7 @@ from airflow_mltrain.targets.base import ComputeTarget, Job, JobState, Seen
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_DEADLINE_SECONDS = 30.0
+_DEADLINE_SECONDS = 90.0  # tests run beside each other, some with a Spark
 _EXCHANGE_SECONDS = 1.0
 TERMINAL = tuple(status for status in RunStatus if status.is_terminal)
 

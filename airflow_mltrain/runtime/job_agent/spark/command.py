@@ -14,6 +14,7 @@ KEYTAB = "<keytab>"  # where the command line names the file of it
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")  # Spark takes paths apart at commas and the like
 _ANY_PYTHON = "python"  # then Spark's own configuration says which
 _QUICK_LAUNCHER = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # of the Java that only finds words
+_MODULES_OPTIONS = "-Dspark.files={0} -Dspark.submit.pyFiles={0}"  # what --py-files comes to
 _LEFT_OUT = ("outputs", "logs")
 _ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
 
@@ -96,7 +97,13 @@ def make_launch(
     properties = dict(_read_defaults(program, variables), **secrets["properties"])
     properties["spark.mltrain.runId"] = told["run_id"]
     argv = [program, *told["command"][1:]]
-    argv += ["--py-files", _zip_modules(folder, spec, scratch)]
+    modules = _zip_modules(folder, spec, scratch)
+    if told["master"].startswith("spark://") and "spark.files" not in properties:
+        # As an argument, Java would load Hadoop's file systems for it before the script begins.
+        options = [variables.get("SPARK_SUBMIT_OPTS", ""), _MODULES_OPTIONS.format(modules)]
+        variables["SPARK_SUBMIT_OPTS"] = " ".join(options).strip()
+    else:
+        argv += ["--py-files", modules]
     interpreter, *words = spec["argv"]
     archives: List[str] = []
     if tree is not None:
