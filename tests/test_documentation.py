@@ -56,3 +56,29 @@ def test_every_field_of_the_connection_is_documented() -> None:
     [connection] = get_provider_info()["connection-types"]
 
     assert [name for name in connection["conn-fields"] if f"| `{name}` |" not in described] == []
+
+
+INTENTS = (CLONE / "docs" / "cancel-intent.md").read_text()
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| (?!what|---)(.+) \|$", INTENTS, re.MULTILINE))
+def test_every_row_of_the_cancel_intents_has_its_tests(row: str) -> None:
+    *_, tests = row.split(" | ")
+
+    named = re.findall(r"`([^`:]+)::([^`]+)`", tests)
+
+    assert named
+    for file, name in named:
+        assert f"def {name}(" in (CLONE / file).read_text(), f"{file} has no {name}"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *("person cancels", "marked failed", "marked success", "cleared", "execution_timeout"),
+        *("timeout of a sensor", "max_run_duration", "dagrun_timeout", "last attempt", "drained"),
+        *("triggerer restarts", "trigger moves", "scheduler restarts", "heartbeat"),
+    ],
+)
+def test_the_cancel_intents_are_all_there(event: str) -> None:
+    assert len(re.findall(rf"^\| [^|]*{event}[^|]* \|", INTENTS, re.MULTILINE)) == 1
