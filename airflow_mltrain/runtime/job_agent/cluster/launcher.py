@@ -156,6 +156,8 @@ class ClusterLauncher:
                 return
 
     def _create(self) -> str:
+        if self._spec.get("previous_outputs") is not None:
+            say("what the failed run left is not sent to the cluster: the script begins anew")
         told, demand = self._told, _Demand(self._told)
         with open(os.path.join(os.path.dirname(__file__), "entry.py")) as file:
             program = file.read()
@@ -317,6 +319,7 @@ class ClusterLauncher:
             run_id=self._job_id,
             blobs=[],
             environment=None,
+            previous_outputs=None,  # they lie on this machine
             environment_variables=variables,
             max_run_duration_seconds=None,  # it is counted here
             max_concurrent_runs=None,
