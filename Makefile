@@ -13,9 +13,9 @@ endif
 
 bin := .venv/bin
 
-# Most tests wait for other processes, so there are more at once than cores. Those of a file stay
-# together, for they share the servers that were started for it.
-at_once := -n 4 --dist loadfile
+# Most tests wait for other processes, so there are more at once than cores. `tests/conftest.py`
+# says which stay together, and in which order they begin.
+at_once := -n 4 --dist loadgroup --no-loadscope-reorder
 
 help:
 	@echo "make demo         train a model from a Dag, on this machine"
