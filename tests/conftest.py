@@ -57,9 +57,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
     for item in items:
-        path = _path_of(item)
-        is_airflow_shared = path.startswith("end_to_end")
-        item.add_marker(pytest.mark.xdist_group("end_to_end" if is_airflow_shared else path))
+        if item.get_closest_marker("xdist_group") is None:
+            path = _path_of(item)
+            group = "end_to_end" if path.startswith("end_to_end") else path
+            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: _rank(_path_of(item)))
 
 
