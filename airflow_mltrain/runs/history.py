@@ -158,7 +158,7 @@ class RunHistory:
             if advanced != run:
                 connection.execute(update(runs).where(runs.c.run_id == run_id).values(facts))
             if advanced.status.is_terminal:
-                script_news.end_children(connection, advanced, ended_at)
+                script_news.end_children(connection, advanced, advanced.ended_at)
         return advanced
 
     def annotate(

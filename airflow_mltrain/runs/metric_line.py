@@ -14,6 +14,7 @@ from airflow_mltrain.runs.status import RunStatus
 OWN_RUN = ""  # the key of what is said of the job's run itself, and of none of its children
 
 _LONGEST_LINE_BYTES = 1024 * 1024
+_MOST_LEVELS = 100  # of lists and dictionaries in one another: whoever reads them calls itself
 _LONGEST_TEXT = 10_000  # of what is shown of a run, beside its metrics
 _OWN_PROPERTIES = "mltrain."  # no script sets those that the product goes by
 _ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED)
@@ -26,21 +27,24 @@ class RunNews:
 
     points: list[MetricRecord] = field(default_factory=list)
     tags: dict[str, str | None] = field(default_factory=dict)  # None: removed
-    properties: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)  # the first value of each
+    facts: dict[str, str] = field(default_factory=dict)  # properties that the job agent notes anew
     models: list[ModelRecord] = field(default_factory=list)
     display_name: str | None = None
     parent_run_id: str | None = None  # a child that begins here
     config: Mapping[str, Any] | None = None  # of a child that is a process
     begun_at: datetime = _EPOCH
-    end: RunStatus | None = None  # of a child; the job's own run can ask to be canceled
+    is_cancel_asked: bool = False
+    end: RunStatus | None = None  # of a child
     error: str = ""
     ended_at: datetime = _EPOCH
 
     @property
     def is_more_than_points(self) -> bool:
         """Whether there is anything beside metrics."""
-        told = (self.tags, self.properties, self.models, self.display_name)
-        return any(told) or self.parent_run_id is not None or self.end is not None
+        told = (self.tags, self.properties, self.facts, self.models, self.display_name)
+        ends = (self.parent_run_id, self.end)
+        return any(told) or self.is_cancel_asked or ends != (None, None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def parse_metric_lines(data: bytes, *, is_complete: bool) -> MetricLines:
 def _read_all(data: bytes) -> list[Any]:
     """The lines as JSON; all at once, which is much faster, unless one of them is none."""
     lines = [line for line in data.split(b"\n") if line]
+    if any(line.count(b"[") + line.count(b"{") > _MOST_LEVELS for line in lines):
+        return [_read(line) for line in lines]
     try:
         found: list[Any] = json.loads(b"[%b]" % b",".join(lines))
     except (ValueError, RecursionError):
@@ -99,9 +105,23 @@ def _read_all(data: bytes) -> list[Any]:
 
 def _read(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        found = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    return None if _is_too_deep(found) else found
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, (list, dict)):
+                below.extend(one.values() if isinstance(one, dict) else one)
+        if not below:
+            return False
+        level = below
+    return any(isinstance(one, (list, dict)) for one in level)
 
 
 def _point(name: str, message: Mapping[str, Any]) -> MetricRecord:
@@ -133,7 +153,12 @@ def _take_untag(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
 
 def _take_property(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
     if not name.startswith(_OWN_PROPERTIES):
-        news.properties[_short(name)] = _text(message["value"])
+        news.properties.setdefault(_short(name), _text(message["value"]))
+
+
+def _take_fact(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
+    if not name.startswith(_OWN_PROPERTIES):
+        news.facts[_short(name)] = _text(message["value"])
 
 
 def _take_display_name(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
@@ -157,7 +182,9 @@ def _take_child(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
 
 
 def _take_status(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
-    if news.end is None and name in (*_ENDS, RunStatus.CANCEL_REQUESTED):
+    if name == RunStatus.CANCEL_REQUESTED:
+        news.is_cancel_asked = True
+    elif news.end is None and name in _ENDS:
         news.end, news.ended_at = RunStatus(name), _time_of(message)
         news.error = _text(message["value"])
 
@@ -166,6 +193,7 @@ _READERS = {
     "tag": _take_tag,
     "untag": _take_untag,
     "property": _take_property,
+    "fact": _take_fact,
     "display_name": _take_display_name,
     "model": _take_model,
     "child": _take_child,

@@ -101,22 +101,23 @@ def _changed(run: RunRecord, news: RunNews) -> RunRecord:
     changed = replace(
         run,
         tags={name: value for name, value in tags.items() if value is not None},
-        properties={**run.properties, **news.properties},
+        properties={**news.properties, **run.properties, **news.facts},
         display_name=news.display_name or run.display_name,
     )
-    if news.end is None or run.status.is_terminal:
+    if run.status.is_terminal:
         return changed
     if run.parent_run_id is None:  # how it ended, its exit code says
         asked = run.status.advanced_to(RunStatus.CANCEL_REQUESTED)
-        is_asked = news.end is RunStatus.CANCEL_REQUESTED
-        return replace(changed, status=asked) if is_asked else changed
-    if not news.end.is_terminal:
+        return replace(changed, status=asked) if news.is_cancel_asked else changed
+    if news.end is None:
         return changed
     return replace(changed, status=news.end, error=news.error or None, ended_at=news.ended_at)
 
 
 def _find(connection: Connection, run_id: str) -> RunRecord | None:
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
+    # Locked: what others note of it meanwhile is not to be overwritten.
+    statement = select(runs).where(runs.c.run_id == run_id).with_for_update()
+    row = connection.execute(statement).mappings().first()
     return None if row is None else to_record(row)
 
 

@@ -180,10 +180,29 @@ class ScriptContract(HistoryContract):
         asked = {"type": "status", "name": "CancelRequested", "value": ""}
 
         # when
-        say(history, "p", asked)
+        say(history, "p", {"type": "status", "name": "Completed", "value": ""}, asked)
 
         # then
         assert history.get("p").status is RunStatus.CANCEL_REQUESTED
+
+    def test_of_a_property_the_first_value_stays_and_of_a_fact_the_last(
+        self, history: RunHistory
+    ) -> None:
+        # given
+        history.add(a_run("p", properties={"place": "here"}))
+
+        # when
+        for value in ("first", "second"):
+            for what in ("property", "fact"):
+                say(history, "p", {"type": what, "name": f"a {what}", "value": value})
+        say(history, "p", {"type": "property", "name": "place", "value": "elsewhere"})
+
+        # then
+        assert history.get("p").properties == {
+            "place": "here",
+            "a property": "first",
+            "a fact": "second",
+        }
 
     @pytest.mark.parametrize(
         ("status", "of_process", "of_plain"),

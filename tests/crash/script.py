@@ -9,7 +9,7 @@ _METRIC_EVERY = 5
 _BURST_BYTES = 200_000  # more than a few pieces in one exchange
 
 SCRIPT = f"""\
-import os, sys, time
+import fcntl, os, sys, time
 import mltrain
 
 diary, seconds, exit_code = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
@@ -25,6 +25,11 @@ def say(text):
         text = text[os.write(1, text):]
 
 note("start")
+alone = os.open(diary + ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+try:
+    fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    note("overlap")
 run = mltrain.Run.get_context()
 for number in range({LINES}):
     say(b"line %d \\xff\\n" % number)
@@ -49,7 +54,10 @@ class Story:
     exit_code: int = 0
 
     def arguments(self, diary: str) -> list[str]:
-        """Its arguments; the diary has a line for each beginning and each end."""
+        """Its arguments; the diary has a line for each beginning and each end.
+
+        And for each that began before another had ended.
+        """
         return [diary, str(self.seconds), str(self.exit_code)]
 
     @property

@@ -40,11 +40,12 @@ def test_a_planted_fault_is_seen(
     assert result.verdict.counts[kind] > 0, result.verdict.words
 
 
-def test_a_retry_that_does_not_adopt_its_run_is_seen(local_ground: Ground) -> None:
+@pytest.mark.parametrize("story", [Story(), Story(seconds=2, exit_code=3)])
+def test_a_retry_that_does_not_adopt_its_run_is_seen(local_ground: Ground, story: Story) -> None:
     # given
     campaign = Campaign(local_ground)
     started = campaign.rehearse().find("submit", "history.advance > do_commit")
-    plot = Plot(strikes=(Strike(victim.TASK_KILLED, "submit", started),))
+    plot = Plot(story, strikes=(Strike(victim.TASK_KILLED, "submit", started),))
 
     # when
     result = campaign.play(plot, sabotage="second_generation")

@@ -63,7 +63,7 @@ def judge(evidence: Evidence) -> Verdict:
 
 
 def _notes(evidence: Evidence) -> dict[str, Counter[str]]:
-    found = {"start": Counter[str](), "end": Counter[str]()}
+    found = {word: Counter[str]() for word in ("start", "end", "overlap")}
     if evidence.diary.exists():
         for line in evidence.diary.read_text().splitlines():
             word, run_id, _ = line.split()
@@ -79,6 +79,8 @@ def _judge_starts(evidence: Evidence, verdict: Verdict) -> None:
             verdict.note(_DUPLICATES, f"run {run_id} was started, and the history has no record")
         if count > 1:
             verdict.note(_DUPLICATES, f"run {run_id} was started {count} times")
+    for run_id in notes["overlap"]:
+        verdict.note(_DUPLICATES, f"run {run_id} began while another generation still ran")
     for run in evidence.runs:
         if run.status is RunStatus.COMPLETED and not notes["end"][run.run_id]:
             verdict.note(_WRONG, f"run {run.run_id} is Completed, and never came to its end")

@@ -39,6 +39,8 @@ def test_the_last_line_of_an_ended_job_needs_no_newline() -> None:
         b'{"type": "metric", "name": 3, "value": 1}',
         b"\xff\xfe",
         b"[" * 100_000,
+        line("deep", json.loads("[" * 500 + "]" * 500)).rstrip(),
+        line("deep", json.loads('{"a":' * 101 + "1" + "}" * 101)).rstrip(),
         b'{"type": "surprise", "name": "n", "value": 1}',
     ],
 )
@@ -49,6 +51,14 @@ def test_a_foreign_line_costs_no_other(foreign: bytes) -> None:
 
     assert [point.name for point in lines.own.points] == ["before", "after"]
     assert lines.length == len(data)
+
+
+def test_what_is_wide_is_not_deep() -> None:
+    table = {f"column {number}": [[number]] for number in range(500)}
+
+    [point] = parse_metric_lines(line("table", table), is_complete=True).own.points
+
+    assert point.value == table
 
 
 def test_a_time_that_is_none_is_no_reason_to_lose_a_value() -> None:
@@ -66,10 +76,13 @@ def test_any_bytes_are_survived(data: bytes, is_complete: bool) -> None:  # noqa
 
 def test_a_property_is_read_unless_it_is_one_that_the_product_goes_by() -> None:
     data = (
-        b'{"type": "property", "name": "spark.application_id", "value": "app-1"}\n'
+        b'{"type": "property", "name": "owner", "value": "risk"}\n'
         b'{"type": "property", "name": "mltrain.place", "value": "elsewhere"}\n'
+        b'{"type": "fact", "name": "spark.application_id", "value": "app-1"}\n'
+        b'{"type": "fact", "name": "mltrain.place", "value": "elsewhere"}\n'
     )
 
     lines = parse_metric_lines(data, is_complete=True)
 
-    assert lines.own.properties == {"spark.application_id": "app-1"}
+    assert lines.own.properties == {"owner": "risk"}
+    assert lines.own.facts == {"spark.application_id": "app-1"}

@@ -104,7 +104,7 @@ class Watch(threading.Thread):
 
     def _note(self, facts: Dict[str, str]) -> None:
         lines = [
-            json.dumps({"type": "property", "name": name, "value": value}) + "\n"
+            json.dumps({"type": "fact", "name": name, "value": value}) + "\n"
             for name, value in facts.items()
         ]
         descriptor = os.open(

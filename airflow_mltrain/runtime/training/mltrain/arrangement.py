@@ -14,15 +14,24 @@ def arrange(points: Iterable[Point]) -> Dict[str, Any]:
     by_name: Dict[str, List[Any]] = {}
     for name, value, kind in points:
         series = by_name.setdefault(name, [])
-        if kind == "list+" and series and isinstance(series[-1], list):
+        if kind == "list+" and series and _are_lists([series[-1], value]):
             series[-1] = series[-1] + value
-        elif kind == "table+" and series and isinstance(series[-1], dict):
+        elif kind == "table+" and series and _are_tables([series[-1], value]):
+            columns = {column: None for part in (series[-1], value) for column in part}
             series[-1] = {
-                column: series[-1].get(column, []) + values for column, values in value.items()
+                column: series[-1].get(column, []) + value.get(column, []) for column in columns
             }
-        else:
+        else:  # also what should go on with something else, as two threads may log under one name
             series.append(value)
     return {name: _arranged(series) for name, series in by_name.items()}
+
+
+def _are_lists(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, list) for value in values)
+
+
+def _are_tables(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, dict) and _are_lists(value.values()) for value in values)
 
 
 def _arranged(series: List[Any]) -> Any:
