@@ -13,9 +13,8 @@ endif
 
 bin := .venv/bin
 
-# Most tests wait for other processes, so there are more at once than cores. `tests/conftest.py`
-# says which stay together, and in which order they begin.
-at_once := -n 4 --dist loadgroup --no-loadscope-reorder
+# Most tests wait for other processes. `tests/conftest.py` says which stay together, and what begins.
+at_once := -n 2 --dist loadgroup --no-loadscope-reorder
 
 help:
 	@echo "make demo         train a model from a Dag, on this machine"

@@ -22,9 +22,6 @@ hypothesis_settings.load_profile("here")
 
 pytest.register_assert_rewrite("tests.contracts", "tests.services")
 
-_LONGEST_FIRST = ("end_to_end", "crash", "targets/spark", "targets/docker", "targets", "")
-
-
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
     del os.environ[_name]
 
@@ -48,10 +45,10 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what a target's class does not select of a contract, and say what comes first.
+    """Leave out what a target's class does not select of a contract: see its `selection`.
 
     Where several processes run the tests, those of a file share one, and so its servers; those
-    that share an Airflow do too. See a contract's `selection`.
+    that share an Airflow do too, and come first, for they take longest.
     """
     left_out = [item for item in items if not _is_selected(item)]
     items[:] = [item for item in items if item not in left_out]
@@ -61,15 +58,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             path = _path_of(item)
             group = "end_to_end" if path.startswith("end_to_end") else path
             item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: _rank(_path_of(item)))
+    items.sort(key=lambda item: not _path_of(item).startswith("end_to_end"))
 
 
 def _path_of(item: pytest.Item) -> str:
     return str(item.path.relative_to(Path(__file__).parent))
-
-
-def _rank(path: str) -> int:
-    return next(rank for rank, start in enumerate(_LONGEST_FIRST) if path.startswith(start))
 
 
 def _is_selected(item: pytest.Item) -> bool:

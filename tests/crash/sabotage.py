@@ -37,8 +37,12 @@ def _double_start() -> None:
 
 def _second_generation() -> None:
     """A retry starts another run while the first goes on."""
-    nothing = {"cancel": lambda *_: None, "await_end": lambda *_: None}
-    _replace(submission, _is_adoptable=lambda *_: False, **nothing)
+    _replace(
+        submission,
+        _is_adoptable=lambda *_: False,
+        cancel=lambda *_: None,
+        await_end=lambda workspace, run_id: workspace.history.get(run_id),
+    )
 
 
 def _lost_byte() -> None:
@@ -83,4 +87,5 @@ def _wrong_outcome() -> None:
 
 def _replace(owner: object, **changes: Any) -> None:
     for name, change in changes.items():
+        getattr(owner, name)  # it may have been renamed meanwhile
         setattr(owner, name, change)
