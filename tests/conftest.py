@@ -44,6 +44,7 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what a target's class does not select of a contract: see its `selection`.
 
