@@ -32,26 +32,37 @@ def prove(token: str, *facts: str) -> str:
     return hmac.new(token.encode(), json.dumps(facts).encode(), hashlib.sha256).hexdigest()
 
 
-def read_line(connection: socket.socket) -> "dict[str, object]":
-    """A line of JSON, and not one byte more; ValueError for anything else."""
+def read_line(connection: socket.socket, deadline: float) -> "dict[str, object]":
+    """A line of JSON, and not one byte more; ValueError for anything else.
+
+    Raises OSError where it is not whole by the deadline, on the monotonic clock.
+    """
     line = b""
     while not line.endswith(b"\n"):
-        received = connection.recv(1)
+        received = _receive(connection, 1, deadline)
         if not received or len(line) > _MOST_BYTES:
             raise ValueError("no line came")
         line += received
     return dict(json.loads(line.decode()))
 
 
-def read_exactly(connection: socket.socket, count: int) -> bytes:
-    """So many bytes; ValueError where there are fewer."""
+def read_exactly(connection: socket.socket, count: int, deadline: float) -> bytes:
+    """So many bytes; ValueError where there are fewer, OSError where they are late."""
     content = b""
     while len(content) < count:
-        received = connection.recv(count - len(content))
+        received = _receive(connection, count - len(content), deadline)
         if not received:
             raise ValueError("the connection was cut")
         content += received
     return content
+
+
+def _receive(connection: socket.socket, count: int, deadline: float) -> bytes:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise socket.timeout("the other end took too long")
+    connection.settimeout(left)
+    return connection.recv(count)
 
 
 def send_line(connection: socket.socket, **facts: object) -> None:
@@ -86,10 +97,10 @@ def _introduce(
     """The job agent, and why there is nothing to do for this driver."""
     nonce = os.urandom(16).hex()
     send_line(connection, driver=driver, nonce=nonce, needs_agent=needs_agent)
-    connection.settimeout(_PATIENCE_SECONDS)
-    answer = read_line(connection)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    answer = read_line(connection, deadline)
     other, verdict, digest = (str(answer[key]) for key in ("nonce", "verdict", "digest"))
-    agent = read_exactly(connection, int(str(answer["bytes"])))
+    agent = read_exactly(connection, int(str(answer["bytes"])), deadline)
     known = prove(token, "submitter", driver, nonce, other, verdict, digest)
     is_known = hmac.compare_digest(known, str(answer["proof"]))
     if not is_known or hashlib.sha256(agent).hexdigest() != digest:

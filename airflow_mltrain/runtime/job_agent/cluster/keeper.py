@@ -17,6 +17,7 @@ from .. import process
 from ..burial import bury_if_dead
 from ..folder import JobFolder, read_from, size_of
 from ..host import Host
+from ..removal import remove
 from ..server import Server
 from ..supervisor import Supervisor
 from ..wire import FrameReader, FrameWriter
@@ -24,7 +25,7 @@ from .entry import TurnedAwayError, call
 
 _LOOK_SECONDS, _CALL_SECONDS = 0.05, 1.0
 _REFUSALS = 3  # in a row: nobody listens there any more
-_JOB_SECONDS = 900.0  # in which the job has to come
+_JOB_SECONDS = 900.0  # alone, and still without the job
 _NOT_FOR_SCRIPTS = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "PYSPARK_DRIVER_PYTHON")
 _PYTHON_PATH = "PYTHONPATH"
 
@@ -58,7 +59,7 @@ class _Keeper:
         self._supervisor: Optional[int] = None
         self._answerer: Optional[int] = None
         self._is_stopping = False
-        self._began = self._heard_at = time.monotonic()
+        self._heard_at = time.monotonic()
         self._refusals, self._next_call = 0, 0.0
         signal.signal(signal.SIGTERM, self._note_stop)
 
@@ -83,8 +84,10 @@ class _Keeper:
         if self._is_stopping or os.getppid() != self._master:
             return True
         alone = 0.0 if self._answerer is not None else time.monotonic() - self._heard_at
-        is_late = self._folder is None and time.monotonic() - self._began > _JOB_SECONDS
-        return is_late or alone > self._alone_seconds or self._refusals >= _REFUSALS
+        longest = self._alone_seconds
+        if self._folder is None:
+            longest = min(longest, _JOB_SECONDS)
+        return alone > longest or self._refusals >= _REFUSALS
 
     def _is_over(self) -> bool:
         """Whether there is nothing to keep: all is ended, and was taken away or is not wanted."""
@@ -143,6 +146,8 @@ class _Keeper:
             supervisor = Supervisor(folder, secrets)
             if supervisor.claim():
                 supervisor.run()
+            if os.getppid() != keeper:  # which would have removed it
+                remove(self._root)
         finally:
             os._exit(0)
 

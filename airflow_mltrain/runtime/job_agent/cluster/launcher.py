@@ -26,8 +26,9 @@ from ..shipment import blob_parts, in_parts
 from ..spark.cluster import Cluster, in_mebibytes
 from ..spark.gateway import DriverStatus, Gateway, GatewayError, UnheardError
 from ..spark.launcher import say
+from .callback import listen, own_address, take_call
 from .entry import ALONE_VARIABLE, CALL_VARIABLE, TOKEN_VARIABLE
-from .line import Line, LineBrokenError, LineFaultError, take_call
+from .line import Line, LineBrokenError, LineFaultError
 
 DRIVER_MEMORY, DRIVER_CORES = "1g", 1  # as Spark has it where nothing is said
 _DRIVERS_SECRETS = ("spark", "variables")
@@ -81,8 +82,7 @@ class ClusterLauncher:
         """How the driver ended: its exit code."""
         signal.signal(signal.SIGTERM, self._note_stop)
         try:
-            with socket.socket() as listener:
-                self._listen(listener)
+            with self._listen() as listener:
                 ended = self._drive(listener)
             return self._end_as(ended)
         except _StoppedError:
@@ -99,27 +99,18 @@ class ClusterLauncher:
     def _note_stop(self, _number: int, _frame: object) -> None:
         self._is_stopped = True
 
-    def _listen(self, listener: socket.socket) -> None:
-        low, high = self._told["callback_ports"] or (0, 0)
-        for port in range(low, high + 1):
-            with contextlib.suppress(OSError):  # a run has each
-                listener.bind(("", port))
-                break
-        else:
-            words = "none of `callback_ports` {}-{} can be had here; name more of them"
-            raise _EndError(words.format(low, high))
-        listener.listen(16)
+    def _listen(self) -> socket.socket:
+        ports = self._told["callback_ports"]
+        try:
+            listener = listen(ports)
+        except OSError as error:
+            low, high = ports or (0, 0)
+            words = "none of `callback_ports` {}-{} can be had here ({}); name more of them"
+            raise _EndError(words.format(low, high, error)) from None
         listener.settimeout(_LOOK_SECONDS)
-        host = self._told["callback_host"] or self._own_address()
+        host = self._told["callback_host"] or own_address(self._told["gateway"])
         self._address = "{}:{}".format(host, listener.getsockname()[1])
-
-    def _own_address(self) -> str:
-        """That of this machine on the way to the master."""
-        for host, port in self._told["gateway"]:
-            with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as way:
-                way.connect((host, port))
-                return str(way.getsockname()[0])
-        return socket.gethostname()
+        return listener
 
     def _drive(self, listener: socket.socket) -> Dict[str, Any]:
         self._submit()
@@ -156,8 +147,6 @@ class ClusterLauncher:
                 return
 
     def _create(self) -> str:
-        if self._spec.get("previous_outputs") is not None:
-            say("what the failed run left is not sent to the cluster: the script begins anew")
         told, demand = self._told, _Demand(self._told)
         with open(os.path.join(os.path.dirname(__file__), "entry.py")) as file:
             program = file.read()
@@ -293,9 +282,14 @@ class ClusterLauncher:
             state = self._observe(line)
             if state is not None and state["status"] in TERMINAL and self._is_all_seen(state):
                 self._fetch(line)
-                line.ask("discard", run_id=self._job_id)
-                self._dismissed = None if self._is_stopped else self._driver  # it ends by itself
+                self._dismiss(line)
                 return state
+
+    def _dismiss(self, line: Line) -> None:
+        """Have what was fetched removed there; where no answer comes, the driver is removed."""
+        with contextlib.suppress(LineBrokenError, LineFaultError):
+            line.ask("discard", run_id=self._job_id)
+            self._dismissed = None if self._is_stopped else self._driver  # it ends by itself
 
     def _turn_away(self, listener: socket.socket) -> None:
         """Tell a superfluous driver so; the one that has the job calls again, if it does."""
@@ -319,7 +313,6 @@ class ClusterLauncher:
             run_id=self._job_id,
             blobs=[],
             environment=None,
-            previous_outputs=None,  # they lie on this machine
             environment_variables=variables,
             max_run_duration_seconds=None,  # it is counted here
             max_concurrent_runs=None,
@@ -425,7 +418,7 @@ class ClusterLauncher:
                     status = self._gateway.status(one)
                     if status is None or status.is_over:
                         left.remove(one)
-                    elif self._is_stopped or one != self._driver:
+                    else:
                         self._gateway.kill(one)
                 except UnheardError as error:
                     self._complain("the master does not answer: {}".format(error))
