@@ -19,6 +19,7 @@ from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import (
     is_running,
     kill_supervisor,
+    wait_for,
     wait_for_log,
     wait_until,
     wait_until_ended,
@@ -91,6 +92,27 @@ class TestDeath(BenchContract):
         assert "was killed" in str(states[-1].reason)
         assert len(_pids(bench)) == 2
         assert [pid for pid in _pids(bench) if is_running(pid)] == []
+
+    def test_a_script_that_puts_a_folder_in_place_of_its_state_ends_and_frees_its_slot(
+        self, root: Path, bench: JobBench
+    ) -> None:
+        # given
+        target = LocalTarget("local", root, max_concurrent_runs=1)
+        script = (
+            "until mkdir -p ../state.json/in/the/way; do rm ../state.json; done; "
+            'touch "$OUTSIDE/done"'
+        )
+        run_id = bench.shell(target, script)
+        waiting = bench.job(target, "echo", "my turn")
+
+        # when
+        wait_for((bench.outside / "done").exists)
+        wait_for(_state(root, run_id).is_file)
+        target.start(waiting)
+
+        # then
+        assert wait_until_ended(target, run_id).status is RunStatus.COMPLETED
+        assert wait_until_ended(target, waiting.run_id).log == b"my turn\n"
 
     def test_a_job_whose_supervisor_is_killed_does_not_run_again(
         self, target: LocalTarget, root: Path, bench: JobBench

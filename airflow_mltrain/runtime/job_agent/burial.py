@@ -20,6 +20,7 @@ def bury_if_dead(folder: JobFolder) -> bool:
     """
     if not _is_dead(folder):
         return True
+    folder.create()  # a script may have put something else in its place
     with file_lock.exclusive(folder.burial_lock) as is_held:
         return is_held and (not _is_dead(folder) or _bury(folder))
 
@@ -93,8 +94,7 @@ def _record_end(folder: JobFolder, state: Dict[str, Any], reason: str) -> None:
         status="Canceled" if is_canceled else "Failed",
         reason=None if is_canceled else reason,
         ended_at=time.time(),
-        log_bytes=size_of(folder.log),
-        metrics_bytes=size_of(folder.metrics),
+        **folder.measure(),
     )
     folder.write_last_state(state)
 

@@ -10,6 +10,7 @@ from typing import Any, Dict, Optional
 
 from . import file_lock
 from .job_state import read_job_state
+from .removal import open_up
 
 TERMINAL = ("Completed", "Failed", "Canceled")
 SPARK_SECRETS = ("spark/properties", "spark/keytab")  # as `spark/command.py` writes them
@@ -19,7 +20,9 @@ _STATE_BYTES = 1024 * 1024
 # Of a state as a power cut may leave it, or a script: whoever wrote it cannot be asked.
 _LOST = {"pid": 0, "boot_id": "of a power cut", "pid_namespace": "", "start_time": ""}
 _ENVIRONMENT_BYTES = 64 * 1024 * 1024
+_SPEC_BYTES = 256 * 1024 * 1024
 _FAULT_BYTES = 16 * 1024
+_OWNERS_BITS = stat.S_IRUSR | stat.S_IWUSR
 
 
 class JobFolder:
@@ -58,8 +61,18 @@ class JobFolder:
         self._life = os.path.join(self.path, "life")
 
     def create(self) -> None:
-        """Make the folder, for its owner alone; nothing if it is there."""
-        os.makedirs(self.path, mode=0o700, exist_ok=True)
+        """Make the folder, for its owner alone; nothing if it is there.
+
+        What a script has put in its place lies in it then; a folder that it has shut is open.
+        """
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+        except FileExistsError:
+            aside = _draft(os.path.join(self.root, "runs", "." + self.run_id))
+            os.rename(self.path, aside)
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            os.rename(aside, _draft(os.path.join(self.path, "obstacle")))
+        open_up(self.path)
 
     def write_spec(self, spec: Dict[str, Any]) -> None:
         """Store what is to run, whole or not at all; the first writer wins."""
@@ -67,9 +80,7 @@ class JobFolder:
 
     def read_spec(self) -> Dict[str, Any]:
         """What is to run."""
-        with open(self.spec, "rb") as file:
-            spec = json.load(file)
-        return dict(spec)
+        return dict(json.loads(_read_plain(self.spec, 0, _SPEC_BYTES)))
 
     def write_environment(self, resolved: Dict[str, Any]) -> str:
         """Note what the job runs in, once and for all; the sha256 of the note."""
@@ -103,7 +114,7 @@ class JobFolder:
 
     def remove_secrets(self) -> None:
         """Remove what was to be read by the job's processes alone, whoever of them was killed."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             names = os.listdir(self.path)
             drafts = [name for name in names if name.startswith("secrets")]
             for name in (*drafts, *SPARK_SECRETS):
@@ -120,20 +131,31 @@ class JobFolder:
         return write_new(self.state, _encoded(state))
 
     def read_state(self) -> Optional[Dict[str, Any]]:
-        """The job's state, or None where no supervisor has claimed it."""
+        """The job's state, or None where no supervisor has claimed it.
+
+        OSError where the fault is the machine's, and no script's.
+        """
         try:
             content = _read_plain(self.state, 0, _STATE_BYTES)
         except FileNotFoundError:
             return None
+        except (NotADirectoryError, PermissionError):
+            if os.lstat(self.path).st_uid != os.geteuid():
+                raise
+            content = b""
         return read_job_state(content) or {"status": "Preparing", "supervisor": dict(_LOST)}
+
+    def has_state(self) -> bool:
+        """Whether the state is a file that can be read, unless a script has seen to it."""
+        return size_of(self.state) > 0
 
     def write_state(self, state: Dict[str, Any]) -> None:
         """Replace the state, whole or not at all."""
-        self.create()  # a script may have removed the folder it lives in
+        self.create()  # a script may have removed it
         draft = _draft(self.state)
         try:
             _write_file(draft, _encoded(state), os.O_CREAT | os.O_EXCL)
-            os.replace(draft, self.state)
+            _replace(draft, self.state)
         finally:
             _remove(draft)
 
@@ -147,9 +169,20 @@ class JobFolder:
             if not is_full or len(content) > _RESERVE_BYTES:
                 raise
             _write_file(self._reserve, content.ljust(_RESERVE_BYTES))
-            os.replace(self._reserve, self.state)
+            _replace(self._reserve, self.state)
         _make_lasting(self.state)
         _make_lasting(self.path)
+
+    def measure(self) -> Dict[str, int]:
+        """How much log and metrics there are, readable again where a script has shut them."""
+        with contextlib.suppress(OSError):
+            self.create()
+        for path in (self.log, self.metrics):
+            with contextlib.suppress(OSError):
+                mode = os.lstat(path).st_mode
+                if stat.S_ISREG(mode) and ~mode & _OWNERS_BITS:
+                    os.chmod(path, stat.S_IMODE(mode) | _OWNERS_BITS)
+        return {"log_bytes": size_of(self.log), "metrics_bytes": size_of(self.metrics)}
 
     def hold_life(self) -> bool:
         """Hold, to the end of this process, what shows in every container that it lives.
@@ -197,19 +230,22 @@ def write_new(path: str, content: bytes) -> bool:
 
 
 def size_of(path: str) -> int:
-    """The regular file's size in bytes; 0 where there is none."""
+    """The regular file's size in bytes; 0 where there is none that can be read."""
     try:
         found = os.stat(path, follow_symlinks=False)
     except OSError:
         return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    if not stat.S_ISREG(found.st_mode):
+        return 0
+    is_open = found.st_mode & stat.S_IRUSR and found.st_uid == os.geteuid()
+    return found.st_size if is_open or os.access(path, os.R_OK) else 0
 
 
 def read_from(path: str, position: int, limit: int) -> bytes:
     """At most `limit` bytes of a regular file past `position`; none where it is something else."""
     try:
         return _read_plain(path, position, limit)
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return b""
 
 
@@ -222,8 +258,10 @@ def _read_plain(path: str, position: int, limit: int) -> bytes:
             return b""
         raise
     try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.pread(descriptor, limit, position) if is_file else b""
+        found = os.fstat(descriptor)
+        length = min(limit, found.st_size - position)
+        is_file = stat.S_ISREG(found.st_mode)
+        return os.pread(descriptor, length, position) if is_file and length > 0 else b""
     finally:
         os.close(descriptor)
 
@@ -236,6 +274,16 @@ def _write_file(path: str, content: bytes, flags: int = 0) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+
+
+def _replace(draft: str, path: str) -> None:
+    try:
+        os.replace(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        os.rename(path, _draft(path))  # a folder, which a script has put there
+        os.replace(draft, path)
 
 
 def _make_lasting(path: str) -> None:
@@ -257,5 +305,5 @@ def _encoded(state: Dict[str, Any]) -> bytes:
 
 
 def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
         os.unlink(path)

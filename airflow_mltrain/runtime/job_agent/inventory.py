@@ -9,11 +9,12 @@ from typing import Any, Dict, Iterator, List, Optional, Set
 from . import blobs, file_lock
 from .burial import bury_if_dead
 from .checkout import blobs_of
-from .folder import TERMINAL, JobFolder
+from .folder import TERMINAL, JobFolder, read_from
 
 _NOT_STARTED = "NotStarted"
 _DRAFT_OR_BLOB = re.compile("[0-9a-f]{64}([.].*)?|stream[.].*")
 _PATIENCE_SECONDS = 30.0
+_MANIFEST_BYTES = 1024 * 1024 * 1024
 
 
 def list_jobs(root: str) -> List[Dict[str, Any]]:
@@ -27,7 +28,9 @@ def list_jobs(root: str) -> List[Dict[str, Any]]:
         with contextlib.suppress(OSError):  # a full disk: the next look tries again
             bury_if_dead(folder)
         changed_at = _changed_at(folder)
-        if changed_at is not None:
+        if changed_at is None:
+            continue
+        with contextlib.suppress(OSError):  # a script may have seen to it: no other is hidden
             state = folder.read_state()
             status = _NOT_STARTED if state is None else state["status"]
             found.append({"run_id": folder.run_id, "status": status, "changed_at": changed_at})
@@ -69,7 +72,9 @@ def _folders(root: str) -> Iterator[JobFolder]:
         return
     for name in names:
         with contextlib.suppress(ValueError):  # nothing of ours
-            yield JobFolder(root, name)
+            folder = JobFolder(root, name)
+            if os.path.isdir(folder.path):
+                yield folder
 
 
 def _changed_at(folder: JobFolder) -> Optional[float]:
@@ -83,17 +88,17 @@ def _needed(root: str) -> Set[str]:
     """The blobs of the jobs that have yet to lay them out, and of those that may."""
     needed: Set[str] = set()
     for folder in _folders(root):
-        state = folder.read_state()
-        if state is not None and state["status"] in TERMINAL:
-            continue
-        with contextlib.suppress(OSError, ValueError):  # without a whole spec it cannot begin
+        # Without a whole spec a job cannot begin; a script that spoilt its own has begun.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            state = folder.read_state()
+            if state is not None and state["status"] in TERMINAL:
+                continue
             spec = folder.read_spec()
             snapshots = blobs.snapshots_of(spec)
             needed.update([*snapshots, *spec["blobs"]])
             for snapshot_id in snapshots:
                 path = os.path.join(folder.blobs, snapshot_id[:2], snapshot_id)
-                with open(path, "rb") as manifest:
-                    needed.update(blobs_of(manifest.read()))
+                needed.update(blobs_of(read_from(path, 0, _MANIFEST_BYTES)))
     return needed
 
 

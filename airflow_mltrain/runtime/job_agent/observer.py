@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar
 
 from .burial import bury_if_dead, is_bereft
 from .folder import TERMINAL, JobFolder, read_from, size_of
@@ -15,6 +15,7 @@ _LOOK_SHARE = 0.02  # of its time that an observer spends looking
 _LIVENESS_SECONDS = 1.0
 
 _Signature = Tuple[int, int, int, int]
+_Found = TypeVar("_Found")
 
 
 class _Sight(NamedTuple):
@@ -69,8 +70,9 @@ class Observer:
 
         `seen` maps a run id to {"status", "log", "metrics", "environment_key"}: what the caller
         knows already. Returns as soon as one of them has news, at the latest after `wait_seconds`.
-        A run id that was never started here is missing from the answer. At most a mebibyte of each
-        log comes at once. Those that `is_bereft` names are news too, and are in `bereft` after.
+        A run id that was never started here is missing from the answer, as is one that cannot be
+        looked at; OSError where that is so of all. At most a mebibyte of each log comes at once.
+        Those that `is_bereft` names are news too, and are in `bereft` after.
         """
         watched = self._watch(seen)
         self.bereft = []
@@ -79,9 +81,9 @@ class Observer:
         while True:
             began = time.monotonic()
             self._bury_the_dead(began)
-            sights = {run_id: one.look() for run_id, one in watched.items()}
+            sights = _each(watched, lambda run_id: watched[run_id].look())
             has_news = bool(self.bereft) or any(
-                _has_news(sights[run_id], seen[run_id]) for run_id in seen
+                _has_news(sight, seen[run_id]) for run_id, sight in sights.items()
             )
             now = time.monotonic()
             if has_news or now >= deadline or is_abandoned():
@@ -116,19 +118,35 @@ class Observer:
         found = {run_id: sight for run_id, sight in sights.items() if sight.state is not None}
         # Those who need little come first, and what they leave is shared: nobody is crowded out.
         by_need = sorted(found, key=lambda run_id: _unread(found[run_id], seen[run_id]))
-        budget = _EXCHANGE_BYTES
-        answer = {}
-        for index, run_id in enumerate(by_need):
+        budget, left = _EXCHANGE_BYTES, len(by_need)
+
+        def tell(run_id: str) -> Dict[str, Any]:
+            nonlocal budget, left
             folder, known, sight = self._watched[run_id].folder, seen[run_id], found[run_id]
-            limit = min(_CHUNK_BYTES, budget // (2 * (len(by_need) - index)))
+            limit = min(_CHUNK_BYTES, budget // (2 * left))
+            left -= 1
             log = _read_past(folder.log, known["log"], sight.log, limit)
             metrics = _read_past(folder.metrics, known["metrics"], sight.metrics, limit)
             budget -= len(log) + len(metrics)
             state = dict(sight.state or {}, log=log, metrics=metrics)
             if state.get("environment_key") != known["environment_key"]:
                 state["environment"] = folder.read_environment(state.get("environment_digest"))
-            answer[run_id] = state
-        return answer
+            return state
+
+        return _each(by_need, tell)
+
+
+def _each(run_ids: Iterable[str], look: Callable[[str], _Found]) -> Dict[str, _Found]:
+    """What is found of each, without those that raise OSError; raises it where all of them do."""
+    found, fault = {}, None
+    for run_id in run_ids:
+        try:
+            found[run_id] = look(run_id)
+        except OSError as error:  # a script may have seen to it, and must not hide the others
+            fault = error
+    if fault is not None and not found:
+        raise fault
+    return found
 
 
 def _has_news(sight: _Sight, known: Dict[str, Any]) -> bool:

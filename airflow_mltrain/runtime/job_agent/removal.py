@@ -7,10 +7,10 @@ import stat
 
 def make_removable(path: str) -> None:
     """Let the owner empty the folder and those in it that a script has protected."""
-    _open_up(path)
+    open_up(path)
     for parent, folders, _ in os.walk(path):
         for name in folders:
-            _open_up(os.path.join(parent, name))
+            open_up(os.path.join(parent, name))
 
 
 def remove(path: str) -> None:
@@ -31,7 +31,8 @@ def remove(path: str) -> None:
             continue  # another was faster with a part of it
 
 
-def _open_up(folder: str) -> None:
+def open_up(folder: str) -> None:
+    """Let the owner use the folder again, where a script has shut it; not what a link leads to."""
     mode = os.lstat(folder).st_mode
     if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
         os.chmod(folder, 0o700)

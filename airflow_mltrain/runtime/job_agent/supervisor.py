@@ -367,7 +367,7 @@ class Supervisor:
         return self._children.is_terminated or self._folder.is_marked_canceled()
 
     def _restore_state(self) -> None:
-        if not os.path.exists(self._folder.state):  # the script may have removed the whole folder
+        if not self._folder.has_state():  # the script may have removed the whole folder
             self._record(self._state["status"])
 
     def _record(self, status: str) -> None:
@@ -388,8 +388,7 @@ class Supervisor:
             status=status,
             reason=reason and reason[:_REASON_CHARACTERS],
             ended_at=time.time(),
-            log_bytes=size_of(self._folder.log),
-            metrics_bytes=size_of(self._folder.metrics),
+            **self._folder.measure(),
         )
         self._folder.remove_secrets()
         if self._lease is not None:
