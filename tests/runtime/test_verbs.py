@@ -65,6 +65,7 @@ def spec(tmp_path: Path) -> Iterator[dict[str, Any]]:
         "gpus": None,
         "training_modules": str(_RUNTIME / "training"),
         "environment": None,
+        "spark": None,
     }
     wait_for(lambda: not pids_carrying(run_id))
 
