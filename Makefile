@@ -14,7 +14,7 @@ endif
 bin := .venv/bin
 
 # Most tests wait for other processes. `tests/conftest.py` says which stay together, and what begins.
-at_once := -n 2 --dist loadgroup --no-loadscope-reorder
+at_once := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make demo         train a model from a Dag, on this machine"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from airflow_mltrain.settings import Settings
 
@@ -21,6 +23,9 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("here")
 
 pytest.register_assert_rewrite("tests.contracts", "tests.services")
+
+_END_TO_END = "tests/end_to_end/"
+_AIRFLOW_OF_ITS_OWN = "test_giving_up.py"
 
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
     del os.environ[_name]
@@ -44,26 +49,32 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
+class ServerScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist is untyped
+    """Where several processes run the tests, those of a file share one, and so its servers.
+
+    Those that share an Airflow do too.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = str(super()._split_scope(nodeid))
+        is_shared = path.startswith(_END_TO_END) and not path.endswith(_AIRFLOW_OF_ITS_OWN)
+        return _END_TO_END if is_shared else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ServerScheduling:
+    """Say which tests stay together."""
+    return ServerScheduling(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what a target's class does not select of a contract: see its `selection`.
 
-    Where several processes run the tests, those of a file share one, and so its servers; those
-    that share an Airflow do too, and come first, for they take longest.
+    What takes longest comes first.
     """
     left_out = [item for item in items if not _is_selected(item)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            path = _path_of(item)
-            group = "end_to_end" if path.startswith("end_to_end") else path
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not _path_of(item).startswith("end_to_end"))
-
-
-def _path_of(item: pytest.Item) -> str:
-    return str(item.path.relative_to(Path(__file__).parent))
+    items.sort(key=lambda item: not item.nodeid.startswith(_END_TO_END))
 
 
 def _is_selected(item: pytest.Item) -> bool:

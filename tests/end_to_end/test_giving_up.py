@@ -27,12 +27,7 @@ from tests.services.network import find_free_port
 from tests.services.postgresql import PostgresqlServer
 
 pytest_plugins = ["tests.services.postgresql"]
-pytestmark = [
-    pytest.mark.airflow,
-    pytest.mark.postgres,
-    pytest.mark.slow,
-    pytest.mark.xdist_group("giving_up"),  # its Airflow is its own
-]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _KINDS = ("on_worker", "deferred")
 _BRIEF = 25  # seconds; long enough for all that happens meanwhile
