@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 from docker import DockerClient
 
 from airflow_mltrain.runs.history import RunHistory, open_run_history
@@ -22,6 +23,8 @@ from tests.services.ssh_host import SshHost
 
 DAGS = Path(__file__).parent / "dags"
 DEFER_AFTER_SECONDS = 3.0
+# What workers have in their environment, for configs to refer to.
+CANARIES = {"index": "s3cret-of-the-index", "spark": "s3cret-of-spark"}
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +72,9 @@ def airflow(
         **_connection_to_host(request),
         **_connection_to_engine(request),
         **_connection_to_cluster(request),
+        "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+        "CANARY_INDEX": CANARIES["index"],
+        "CANARY_SPARK": CANARIES["spark"],
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": str(DEFER_AFTER_SECONDS),
         "AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS": "2",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",

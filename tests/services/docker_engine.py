@@ -84,6 +84,11 @@ class DockerEngine:
         return f"tcp://127.0.0.1:{self._port}"
 
     @property
+    def data_folder(self) -> Path:
+        """Where it keeps its volumes, its containers and their logs."""
+        return self._folder / "data"
+
+    @property
     def tls_folder(self) -> Path:
         """The certificates, under the names that Docker's own programs give them.
 
