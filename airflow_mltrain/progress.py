@@ -22,6 +22,11 @@ _CHUNK_BYTES = 1024 * 1024
 BEHIND_ANY_LOG = 2**40
 _PARTIAL_LINE_SECONDS = 0.1
 _LOSS_SECONDS = 5.0
+_LOOKS_IN_VAIN = 2
+_SHORT = (
+    "run %s: its target gives %d of the %d bytes of its log, and %d of the %d of its metrics, "
+    "that were there when it ended; the rest is lost"
+)
 _WORKING = (RunStatus.PREPARING, RunStatus.QUEUED, RunStatus.RUNNING)
 
 
@@ -40,7 +45,8 @@ def follow(
     """Yield what happens to a run until it has ended and its artifacts are kept.
 
     The log comes whole and in order from `log_position` on. Each step takes at most about
-    `wait_seconds`; breaking off between two steps loses nothing. Raises TargetUnreachableError,
+    `wait_seconds`; breaking off between two steps loses nothing. What was cut off the log or the
+    metrics after the end is missed, with a warning. Raises TargetUnreachableError,
     RunHistoryUnavailableError or ArtifactError; following again then goes on.
     """
     record = workspace.history.get(run_id)
@@ -50,6 +56,7 @@ def follow(
     if not record.status.is_terminal:
         target = workspace.get_target(record.target)
         seen = seen_of(record, log_position)
+        shortfall = _Shortfall(run_id, wait_seconds)
         while True:
             state = target.observe({run_id: seen}, wait_seconds).get(run_id)
             record = take_in(workspace, record, target, state)
@@ -64,12 +71,37 @@ def follow(
             before, seen = seen, replace(seen_of(record, log_position), status=state.status)
             if seen == before and state.metrics:
                 time.sleep(_PARTIAL_LINE_SECONDS)  # half a line is news that nobody can use yet
-            if state.status.is_terminal and has_all(seen, state):
+            if state.status.is_terminal and shortfall.is_over(before, seen, state):
                 record = finish(workspace, record, target, state)
                 yield Progress(record, state.log, log_position)
                 return
             yield Progress(record, state.log, log_position)
     yield from _follow_kept_log(workspace, record, log_position)
+
+
+class _Shortfall:
+    """Tells an ended job that has more to show from one whose files were cut after its end."""
+
+    def __init__(self, run_id: str, wait_seconds: float) -> None:
+        self._run_id = run_id
+        self._wait_seconds = wait_seconds
+        self._looks_in_vain = 0
+
+    def is_over(self, before: Seen, seen: Seen, state: JobState) -> bool:
+        """Whether there is no more to come, after a look that led from `before` to `seen`."""
+        if has_all(seen, state):
+            return True
+        if (seen.log, seen.metrics) != (before.log, before.metrics):
+            self._looks_in_vain = 0
+            return False
+        self._looks_in_vain += 1
+        if self._looks_in_vain < _LOOKS_IN_VAIN:
+            time.sleep(self._wait_seconds)  # a shared disk may tell late of what was written
+            return False
+        log_bytes, metrics_bytes = state.log_bytes or 0, state.metrics_bytes or 0
+        read = min(seen.log, log_bytes)
+        log.warning(_SHORT, self._run_id, read, log_bytes, seen.metrics, metrics_bytes)
+        return True
 
 
 def _follow_child(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import ComputeTarget, Seen
 from airflow_mltrain.workspace import Workspace
 from tests.fakes.flaky_target import FlakyTarget
+from tests.services.jobs import wait_until_ended
 
 CUT = TargetUnreachableError("the cable is out")
 
@@ -139,3 +142,27 @@ def test_a_script_that_spoils_its_metrics_file_hides_no_other_run(
         ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
         assert ended.status is RunStatus.COMPLETED
     assert workspace.history.get_metrics(records[0].run_id) == []
+
+
+def test_a_run_whose_log_and_metrics_were_cut_after_its_end_ends_with_a_warning(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # given
+    workspace = Workspace(settings)
+    (tmp_path / "project").mkdir()
+    command = "echo said; printf '%40s' '{' >> $MLTRAIN_METRICS"
+    config = ScriptRunConfig(tmp_path / "project", command=["sh", "-c", command])
+    record = submission.submit(workspace, "cut", config)
+    target = workspace.get_target("local")
+    wait_until_ended(target, record.run_id)
+    folder = settings.local_root / "runs" / record.run_id
+    os.truncate(folder / "log", 2)
+    os.truncate(folder / "metrics.jsonl", 7)
+
+    # when
+    steps = list(islice(progress.follow(workspace, record.run_id, wait_seconds=0.05), 20))
+
+    # then
+    assert steps[-1].record.status is RunStatus.COMPLETED
+    assert b"".join(step.log for step in steps) == b"sa"
+    assert "2 of the 5 bytes of its log, and 0 of the 40 of its metrics" in caplog.text
