@@ -154,6 +154,7 @@ class Relay:
         self.target = ""
         self.is_stalled = False  # takes what comes and hands nothing on, as a cut cable
         self.loses_answer_to: bytes | None = None  # breaks after a question with this in it
+        self._open: list[socket.socket] = []
         self._server = socket.create_server((_HOST, 0))
         self.address = f"{_HOST}:{self._server.getsockname()[1]}"
 
@@ -163,6 +164,12 @@ class Relay:
 
     def __exit__(self, *_: object) -> None:
         self._server.close()
+
+    def cut(self) -> None:
+        """End every connection there is."""
+        for end in self._open:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     def _serve(self) -> None:
         while True:
@@ -180,6 +187,7 @@ class Relay:
                 driver.close()
                 continue
             ends = (driver, submitter)
+            self._open += ends
             for source, sink, look in ((*ends, self._keep), (*reversed(ends), self._look)):
                 threading.Thread(target=_pump, args=(source, sink, look), daemon=True).start()
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_PYTHON = "python3"  # which Spark itself takes where nothing is said
 _GATEWAY_PORT = 6066
-_REMOVAL_SECONDS = 20.0  # beside the grace period, to have a driver gone from its cluster
+_REMOVAL_SECONDS = 40.0  # beside the grace period, to have a driver gone from its cluster
 
 
 class DriverMachine(ComputeTarget, Protocol):

@@ -6,12 +6,16 @@ import json
 import os
 import signal
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.runtime.job_agent.cluster.callback import listen
+from airflow_mltrain.runtime.job_agent.cluster import entry
+from airflow_mltrain.runtime.job_agent.cluster.callback import listen, take_call
+from airflow_mltrain.runtime.job_agent.cluster.launcher import longest_life
 from airflow_mltrain.targets.registry import connect
 from tests.fakes.local_master import LocalMaster, Relay
 from tests.services.jobs import (
@@ -122,6 +126,68 @@ def test_a_stranger_who_dribbles_does_not_keep_a_driver_waiting(
 
     (bench.outside / "release").touch()
     assert wait_until_ended(target, run_id).status is RunStatus.COMPLETED
+
+
+def test_an_end_is_recorded_after_the_grace_of_a_script_whose_java_is_gone(
+    make: Make, bench: SparkJobBench, master: LocalMaster
+) -> None:
+    # given a script that uses its grace to the end, and a master that has done with its driver
+    stubborn = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{_UNTIL_RELEASED}"
+    target = make()
+    run_id = bench.python(target, stubborn, cancel_grace_seconds=4.0)
+    _await_ready(target, run_id)
+    master.kill_all()
+
+    # when
+    target.cancel(run_id)
+    ended = wait_until_ended(target, run_id)
+
+    # then
+    assert not pids_carrying(f"{run_id}.driver")
+    assert ended.status is RunStatus.CANCELED, ended
+
+
+def test_a_cancel_without_a_line_reaches_a_script_that_calls_again(
+    make: Make, bench: SparkJobBench, relay: Relay
+) -> None:
+    saves = """
+def save(*_):
+    print("saved", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+"""
+    target = make()
+    run_id = bench.python(target, f"import signal, sys{saves}{_UNTIL_RELEASED}")
+    _await_ready(target, run_id)
+    relay.is_stalled = True
+    relay.cut()
+    follow(target, run_id, lambda state: b"it is to call again" in state.log)
+
+    target.cancel(run_id)
+    time.sleep(1)  # in which the cancel is taken, and no call comes through
+    relay.is_stalled = False
+
+    ended = wait_until_ended(target, run_id)
+    assert ended.status is RunStatus.CANCELED, ended
+    assert b"saved\n" in ended.log
+
+
+def test_a_submitter_waits_for_longer_than_a_keeper_that_hears_nothing_of_it_lives() -> None:
+    alone, grace = 300.0, 30.0
+    with listen(None) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with ThreadPoolExecutor(1) as pool:
+            called = pool.submit(entry.call, address, "secret", "driver-1", needs_agent=False)
+            connection, _ = listener.accept()
+            assert take_call(connection, "secret", lambda _: True, lambda: 30.0)
+            keepers, _ = called.result()
+
+    with keepers, connection:
+        silence = keepers.gettimeout()
+
+    assert silence is not None
+    last_call = entry.CONNECT_SECONDS + entry.HANDSHAKE_SECONDS
+    assert longest_life(alone, grace) > silence + alone + last_call + grace
 
 
 def test_nothing_is_left_of_a_driver_whose_keeper_was_killed(

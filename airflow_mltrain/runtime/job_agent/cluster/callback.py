@@ -49,11 +49,14 @@ def own_address(others: Iterable[Tuple[str, int]]) -> str:
 
 
 def take_call(
-    connection: socket.socket, token: str, is_welcome: Callable[[str], bool]
+    connection: socket.socket,
+    token: str,
+    is_welcome: Callable[[str], bool],
+    patience: Callable[[], float],
 ) -> Optional[Tuple[str, "Line"]]:
     """The driver that calls, and the line to it; None where it is a stranger or not wanted.
 
-    `is_welcome` is asked about those who know the secret.
+    `is_welcome` is asked about those who know the secret; `patience` is the line's.
     """
     try:
         deadline = time.monotonic() + _HANDSHAKE_SECONDS
@@ -70,7 +73,7 @@ def take_call(
         known = prove(token, "driver", driver, nonce, other)
         shown = str(read_line(connection, deadline)["proof"])
         if hmac.compare_digest(known, shown) and verdict == WELCOME:
-            return driver, Line(connection)
+            return driver, Line(connection, patience)
     except (OSError, ValueError, KeyError, TypeError):
         pass
     connection.close()

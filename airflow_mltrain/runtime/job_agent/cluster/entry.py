@@ -18,7 +18,8 @@ CALL_VARIABLE = "MLTRAIN_SPARK_CALL"
 TOKEN_VARIABLE = "MLTRAIN_SPARK_TOKEN"  # noqa: S105  # only its name
 ALONE_VARIABLE = "MLTRAIN_SPARK_ALONE"  # seconds that a driver lives without who submitted it
 WELCOME = "welcome"
-_CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 20.0  # of who submitted, who asks twice a second: then the line is broken
+CONNECT_SECONDS, HANDSHAKE_SECONDS = 5.0, 10.0
 _PATIENCE_SECONDS = 30.0
 _MOST_BYTES = 64 * 1024
 
@@ -78,7 +79,7 @@ def call(
     Raises TurnedAwayError, and OSError or ValueError where the call did not get through.
     """
     host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS)
+    connection = socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS)
     try:
         agent, refusal = _introduce(connection, token, driver, needs_agent=needs_agent)
     except BaseException:
@@ -87,7 +88,7 @@ def call(
     if refusal is not None:
         connection.close()
         raise TurnedAwayError("{}: {}".format(address, refusal))
-    connection.settimeout(None)
+    connection.settimeout(SILENCE_SECONDS)
     return connection, agent
 
 
@@ -97,7 +98,7 @@ def _introduce(
     """The job agent, and why there is nothing to do for this driver."""
     nonce = os.urandom(16).hex()
     send_line(connection, driver=driver, nonce=nonce, needs_agent=needs_agent)
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + HANDSHAKE_SECONDS
     answer = read_line(connection, deadline)
     other, verdict, digest = (str(answer[key]) for key in ("nonce", "verdict", "digest"))
     agent = read_exactly(connection, int(str(answer["bytes"])), deadline)

@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from ..blobs import snapshots_of
 from ..checkout import blobs_of
@@ -27,7 +27,14 @@ from ..spark.cluster import Cluster, in_mebibytes
 from ..spark.gateway import DriverStatus, Gateway, GatewayError, UnheardError
 from ..spark.launcher import say
 from .callback import listen, own_address, take_call
-from .entry import ALONE_VARIABLE, CALL_VARIABLE, TOKEN_VARIABLE
+from .entry import (
+    ALONE_VARIABLE,
+    CALL_VARIABLE,
+    CONNECT_SECONDS,
+    HANDSHAKE_SECONDS,
+    SILENCE_SECONDS,
+    TOKEN_VARIABLE,
+)
 from .line import Line, LineBrokenError, LineFaultError
 
 DRIVER_MEMORY, DRIVER_CORES = "1g", 1  # as Spark has it where nothing is said
@@ -37,9 +44,9 @@ _UNHEARD_SECONDS = 600.0  # a master that does not answer may come back
 _CALL_SECONDS = 60.0  # from the moment that the driver runs
 _LOST_SECONDS = 10.0  # a driver that has ended may still be about to call
 _GUESSES = ("ERROR", "UNKNOWN", "LOST")  # the worker did not say so: the driver may live
-_TO_BE_SURE_SECONDS = 10.0
+_SILENCE_SECONDS, _HASTE_SECONDS = 30.0, 8.0  # on a line; once told to stop
 _HOPELESS_SECONDS = 30.0
-_REMOVAL_SECONDS = 15.0
+_RECALL_SECONDS, _REMOVAL_SECONDS = 10.0, 15.0  # of a stop without a line
 _COMPLAINT_SECONDS = 60.0
 # The Java beside the keeper does nothing but wait for it.
 _IDLE_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms16m"
@@ -51,6 +58,15 @@ class _EndError(Exception):
 
 class _StoppedError(Exception):
     """The job was told to stop."""
+
+
+def longest_life(alone_seconds: float, grace_seconds: float) -> float:
+    """How many seconds a driver can live that its submitter does not hear of any more.
+
+    Its keeper finds the line broken, is alone, makes a last call, and gives the script its grace.
+    """
+    last_call = CONNECT_SECONDS + HANDSHAKE_SECONDS
+    return SILENCE_SECONDS + alone_seconds + last_call + grace_seconds + _LOST_SECONDS
 
 
 class ClusterLauncher:
@@ -65,7 +81,10 @@ class ClusterLauncher:
         self._cluster = Cluster(self._told["master"], self._told["master_pages"])
         self._token = randomness.token_hex(32)
         self._driver: Optional[str] = None  # the one that has the job
+        self._may_live = False  # what the driver runs, which only its keeper knows for sure
+        self._over_since: Optional[float] = None  # as the master has it
         self._dismissed: Optional[str] = None
+        self._archive: Optional[str] = None  # the digest of the packed environment
         self._submissions: List[str] = []
         self._job_id = folder.run_id + ".driver"  # told apart from this one on a shared machine
         self._seen: Dict[str, Any] = {
@@ -74,9 +93,10 @@ class ClusterLauncher:
             "metrics": 0,
             "environment_key": None,
         }
-        self._is_stopped, self._is_stop_told = False, False
+        self._is_stopped, self._is_stop_told, self._stopped_at = False, False, 0.0
         self._status: Optional[DriverStatus] = None
         self._next_look = self._complained_at = 0.0
+        self._master_heard_at = time.monotonic()
 
     def run(self) -> int:
         """How the driver ended: its exit code."""
@@ -97,7 +117,8 @@ class ClusterLauncher:
             self._remove_drivers()
 
     def _note_stop(self, _number: int, _frame: object) -> None:
-        self._is_stopped = True
+        if not self._is_stopped:
+            self._is_stopped, self._stopped_at = True, time.monotonic()
 
     def _listen(self) -> socket.socket:
         ports = self._told["callback_ports"]
@@ -113,6 +134,7 @@ class ClusterLauncher:
         return listener
 
     def _drive(self, listener: socket.socket) -> Dict[str, Any]:
+        self._blobs = self._find_blobs()  # beforehand: a driver takes a long silence for the end
         self._submit()
         began = time.monotonic()
         while True:
@@ -171,8 +193,9 @@ class ClusterLauncher:
     def _await_call(self, listener: socket.socket, began: float) -> Line:
         """The line to the driver that has the job, when it calls."""
         wait = _Wait(began)
+        self._over_since = None
         while True:
-            if self._is_stopped:
+            if self._is_stopped and self._has_awaited_call():
                 raise _StoppedError
             line = self._take_call(listener)
             if line is not None:
@@ -180,13 +203,33 @@ class ClusterLauncher:
             if time.monotonic() >= self._next_look:
                 self._next_look = time.monotonic() + _STATUS_SECONDS
                 self._look_at_driver()
+                self._judge_silence(wait.seconds_since("began"))
                 if self._status is not None:
                     self._judge(self._status, wait)
+
+    def _has_awaited_call(self) -> bool:
+        """Whether a driver that is to stop has had its time to call, and to be told."""
+        patience = _RECALL_SECONDS
+        if self._is_stop_told:
+            patience += self._told["driver_grace_seconds"]
+        return not self._may_live or time.monotonic() - self._stopped_at > patience
+
+    def _judge_silence(self, seconds: float) -> None:
+        """Give up a driver that was not heard of for so long, whatever its master says."""
+        told = self._told
+        if self._driver is not None:
+            if seconds > longest_life(told["driver_alone_seconds"], told["driver_grace_seconds"]):
+                self._may_live = False
+                raise _EndError(self._obituary(self._status))
+        elif time.monotonic() - self._master_heard_at > _UNHEARD_SECONDS:
+            words = "the master does not answer since {:.0f} s, and no driver has called {}"
+            raise _EndError(words.format(_UNHEARD_SECONDS, self._address))
 
     def _judge(self, status: DriverStatus, wait: "_Wait") -> None:
         """Give up a driver that will not call."""
         if status.is_over:
-            if wait.seconds_since("over") > self._patience_with(status):
+            if self._has_ended(status):
+                self._may_live = False
                 raise _EndError(self._obituary(status))
         elif self._driver is not None:
             return
@@ -196,21 +239,28 @@ class ClusterLauncher:
         else:
             self._look_for_room(wait.seconds_since("began"))
 
-    def _patience_with(self, status: DriverStatus) -> float:
-        """How long a driver that is said to be over may yet call: until it has surely ended."""
-        if self._driver is None or status.state not in _GUESSES:
-            return _LOST_SECONDS
-        told = self._told
-        return float(
-            told["driver_alone_seconds"] + told["driver_grace_seconds"] + _TO_BE_SURE_SECONDS
-        )
+    def _has_ended(self, status: DriverStatus) -> bool:
+        """Whether what the driver runs has surely ended too, and no call of it is on its way.
+
+        What the master has done with is the Java beside it; the script has its grace from then on.
+        """
+        over = 0.0 if self._over_since is None else time.monotonic() - self._over_since
+        if not self._may_live:
+            return over > _LOST_SECONDS
+        grace = self._told["driver_grace_seconds"]
+        return bool(status.state not in _GUESSES and over > grace + _LOST_SECONDS)
 
     def _take_call(self, listener: socket.socket) -> Optional[Line]:
         try:
             connection, _ = listener.accept()
         except socket.timeout:
             return None
-        taken = take_call(connection, self._token, lambda one: self._driver in (None, one))
+        taken = take_call(
+            connection,
+            self._token,
+            lambda one: self._driver in (None, one),
+            lambda: _HASTE_SECONDS if self._is_stopped else _SILENCE_SECONDS,
+        )
         if taken is None:
             return None
         driver, line = taken
@@ -229,7 +279,14 @@ class ClusterLauncher:
             self._complain("the master does not answer: {}".format(error))
             return
         # One that started anew without a memory knows nothing of what it once put on a worker.
-        self._status = found or DriverStatus("UNKNOWN", None)
+        self._note_status(found or DriverStatus("UNKNOWN", None))
+
+    def _note_status(self, status: DriverStatus) -> None:
+        self._status, self._master_heard_at = status, time.monotonic()
+        if not status.is_over:
+            self._over_since = None
+        elif self._over_since is None:
+            self._over_since = time.monotonic()
 
     def _look_for_room(self, waited: float) -> None:
         demand = _Demand(self._told)
@@ -249,7 +306,9 @@ class ClusterLauncher:
         if waited > _HOPELESS_SECONDS / 2:
             self._complain(words)
 
-    def _obituary(self, status: DriverStatus) -> str:
+    def _obituary(self, status: Optional[DriverStatus]) -> str:
+        if status is None:
+            return "the driver was lost: neither it nor its master was heard of any more"
         if self._driver is None:
             words = (
                 "the driver ended on worker {} before it called {} ({}): see its stderr on the "
@@ -258,9 +317,10 @@ class ClusterLauncher:
                 "`callback_ports`)"
             )
             return words.format(status.worker, self._address, status.state)
-        words = "the driver was lost: its master calls it {}{}"
+        words = "the driver was lost: its master calls it {}{}{}"
         where = "" if status.worker is None else ", on worker {}".format(status.worker)
-        return words.format(status.state, where)
+        silence = "" if status.is_over else ", and it calls no more"
+        return words.format(status.state, where, silence)
 
     def _no_call(self, status: DriverStatus) -> str:
         words = (
@@ -281,6 +341,7 @@ class ClusterLauncher:
                 self._is_stop_told = True
             state = self._observe(line)
             if state is not None and state["status"] in TERMINAL and self._is_all_seen(state):
+                self._may_live = False
                 self._fetch(line)
                 self._dismiss(line)
                 return state
@@ -298,13 +359,11 @@ class ClusterLauncher:
             line.close()
 
     def _hand_over(self, line: Line) -> None:
-        paths = self._find_blobs()
-        lacking = self._ask_missing(line, list(paths))
+        lacking = self._ask_missing(line, list(self._blobs))
         if lacking:
-            line.ask("upload", blob_parts({one: paths[one] for one in lacking}, None))
-        packed = None if self._tree is None else archive.path_of(self._tree)
-        digest = None if packed is None else _digest(packed)
-        told = dict(self._told, gateway=None, archive=digest)
+            parts = blob_parts({one: self._blobs[one] for one in lacking}, None)
+            line.ask("upload", self._until_stopped(parts))
+        told = dict(self._told, gateway=None, archive=self._archive)
         variables = dict(
             self._spec["environment_variables"], MLTRAIN_DRIVER_OF=self._folder.run_id
         )
@@ -320,6 +379,7 @@ class ClusterLauncher:
             cancel_grace_seconds=told["driver_grace_seconds"],
             spark=told,
         )
+        self._may_live = True
         if not line.ask("lay_down", spec=spec, secrets=self._secrets):
             raise _EndError("the driver lacks what was sent to it")
 
@@ -331,8 +391,15 @@ class ClusterLauncher:
         found = {one: blobs / one[:2] / one for one in digests}
         if self._tree is not None:
             packed = archive.path_of(self._tree)
-            found[_digest(packed)] = Path(packed)
+            self._archive = _digest(packed)
+            found[self._archive] = Path(packed)
         return found
+
+    def _until_stopped(self, parts: Iterator[bytes]) -> Iterator[bytes]:
+        for part in parts:
+            if self._is_stopped and not self._may_live:
+                raise _StoppedError
+            yield part
 
     def _ask_missing(self, line: Line, digests: List[str]) -> List[str]:
         packed = b"".join(map(bytes.fromhex, digests))
@@ -411,15 +478,19 @@ class ClusterLauncher:
     def _remove_drivers(self) -> None:
         """Have whatever was submitted ended, and see that it is."""
         deadline = time.monotonic() + _REMOVAL_SECONDS
+        if self._may_live:
+            deadline += self._told["driver_grace_seconds"] + _LOST_SECONDS
         left = [one for one in self._submissions if one != self._dismissed]
         while left and time.monotonic() < deadline:
             for one in list(left):
                 try:
-                    status = self._gateway.status(one)
-                    if status is None or status.is_over:
-                        left.remove(one)
-                    else:
+                    status = self._gateway.status(one) or DriverStatus("UNKNOWN", None)
+                    if one == self._driver:
+                        self._note_status(status)
+                    if not status.is_over:
                         self._gateway.kill(one)
+                    elif one != self._driver or not self._may_live or self._has_ended(status):
+                        left.remove(one)
                 except UnheardError as error:
                     self._complain("the master does not answer: {}".format(error))
             if left:
