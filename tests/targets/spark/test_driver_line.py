@@ -128,15 +128,17 @@ def test_a_stranger_who_dribbles_does_not_keep_a_driver_waiting(
     assert wait_until_ended(target, run_id).status is RunStatus.COMPLETED
 
 
-def test_an_end_is_recorded_after_the_grace_of_a_script_whose_java_is_gone(
-    make: Make, bench: SparkJobBench, master: LocalMaster
+def test_a_cancel_without_a_line_is_recorded_after_the_grace_of_the_script(
+    make: Make, bench: SparkJobBench, relay: Relay
 ) -> None:
-    # given a script that uses its grace to the end, and a master that has done with its driver
+    # given a script that uses its grace to the end, and can be told only through its master
     stubborn = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{_UNTIL_RELEASED}"
-    target = make()
+    target = make(driver_alone_seconds=300)
     run_id = bench.python(target, stubborn, cancel_grace_seconds=4.0)
     _await_ready(target, run_id)
-    master.kill_all()
+    relay.is_stalled = True
+    relay.cut()
+    follow(target, run_id, lambda state: b"it is to call again" in state.log)
 
     # when
     target.cancel(run_id)
