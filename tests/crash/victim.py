@@ -105,7 +105,7 @@ def _kill_engine(scene: Scene) -> bool:
 def _kill_container(scene: Scene) -> bool:
     engine: DockerEngine = scene.ground.services["engine"]
     is_hit = False
-    with closing(engine.client()) as client:
+    with _one_engine, closing(engine.client()) as client:  # another strike may be at it
         for run in scene.ground.runs_of(scene.dag_run_id):
             with suppress(APIError):  # it may not be there, or have ended
                 client.api.kill(run.run_id)
