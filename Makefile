@@ -13,8 +13,8 @@ endif
 
 bin := .venv/bin
 
-# Most tests wait for other processes. `tests/conftest.py` says which stay together, and what begins.
-at_once := -n 2 --dist loadfile --no-loadscope-reorder
+# `make AT_ONCE=2 test` runs the tests of two files at once, which is quicker where there are cores.
+at_once := $(if $(AT_ONCE),-n $(AT_ONCE) --dist loadfile --no-loadscope-reorder)
 
 help:
 	@echo "make demo         train a model from a Dag, on this machine"
@@ -35,7 +35,7 @@ ui:
 test:
 	@scripts/install dev
 	@scripts/install-services
-	$(bin)/pytest $(if $(T),$(T),$(at_once))
+	$(bin)/pytest $(at_once) $(T)
 
 check:
 	@scripts/install dev

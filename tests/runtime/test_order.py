@@ -58,6 +58,9 @@ class Box:
             "max_concurrent_runs": None,
             "gpus": None,
             "environment": None,
+            "facts": {},
+            "previous_outputs": None,
+            "spark": None,
         }
         self._processes: list[subprocess.Popen[bytes]] = []
 
