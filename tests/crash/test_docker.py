@@ -67,3 +67,4 @@ def test_no_kill_of_a_task_or_an_engine_doubles_or_loses_anything(
 
     # then
     show(campaign, fewest=20)
+    assert campaign.table.faults == []

@@ -38,6 +38,7 @@ def test_no_kill_at_any_step_of_a_task_doubles_or_loses_anything(
 
     # then
     show(campaign, fewest=70)
+    assert campaign.table.faults == []
 
 
 def test_no_kill_at_any_step_of_a_deferred_wait_doubles_or_loses_anything(
@@ -58,6 +59,7 @@ def test_no_kill_at_any_step_of_a_deferred_wait_doubles_or_loses_anything(
 
     # then
     show(campaign, fewest=30)
+    assert campaign.table.faults == []
 
 
 def test_neither_strikes_at_any_time_nor_lost_connections_double_or_lose_anything(
@@ -83,3 +85,4 @@ def test_neither_strikes_at_any_time_nor_lost_connections_double_or_lose_anythin
 
     # then
     show(campaign, fewest=20)
+    assert campaign.table.faults == []

@@ -50,3 +50,4 @@ def test_no_kill_of_a_task_doubles_or_loses_anything(ground: Ground, show: ShowT
 
     # then
     show(campaign, fewest=6)
+    assert campaign.table.faults == []

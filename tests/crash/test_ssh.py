@@ -56,6 +56,7 @@ def test_no_kill_and_no_break_of_a_connection_doubles_or_loses_anything(
 
     # then
     show(campaign, fewest=45)
+    assert campaign.table.faults == []
 
 
 def test_no_kill_of_a_triggerer_doubles_or_loses_anything(ground: Ground, show: ShowTable) -> None:
@@ -72,3 +73,4 @@ def test_no_kill_of_a_triggerer_doubles_or_loses_anything(ground: Ground, show: 
 
     # then
     show(campaign, fewest=5)
+    assert campaign.table.faults == []

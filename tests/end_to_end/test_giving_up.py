@@ -169,6 +169,7 @@ def test_a_timeout_of_the_task_kills_the_run(scenes: Scenes, kind: str) -> None:
     assert scene.airflow.wait_for_dag_run(scene.dag_id, scene.dag_run_id) == "failed"
 
     scene.require_killed()
+    assert scene.run().status is RunStatus.CANCELED
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -178,6 +179,7 @@ def test_a_timeout_of_the_dag_run_kills_the_run(scenes: Scenes, kind: str) -> No
     assert scene.airflow.wait_for_dag_run(scene.dag_id, scene.dag_run_id) == "failed"
 
     scene.require_killed()
+    assert scene.run().status is RunStatus.CANCELED
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -209,6 +211,7 @@ def test_marking_a_task_success_kills_its_run(scenes: Scenes, kind: str) -> None
     scene.set_task_state("success")
 
     scene.require_killed()
+    assert scene.run().status is RunStatus.CANCELED
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -248,6 +251,7 @@ def test_a_drained_worker_that_may_not_defer_goes_on(scenes: Scenes) -> None:
     os.kill(scene.task()["pid"], signal.SIGTERM)
 
     scene.require_adopted()
+    assert scene.run().status is RunStatus.COMPLETED
 
 
 def test_a_worker_killed_on_the_last_try_leaves_its_run(scenes: Scenes) -> None:
@@ -292,6 +296,7 @@ def test_a_trigger_that_moves_to_another_triggerer_keeps_its_run(scenes: Scenes)
             )
 
         scene.require_adopted()
+        assert scene.run().status is RunStatus.COMPLETED
     finally:
         os.killpg(second.pid, signal.SIGKILL)
         second.wait()
@@ -306,3 +311,4 @@ def test_a_restart_of_scheduler_and_triggerer_keeps_deferred_runs(scenes: Scenes
         scene.airflow.start(component)
 
     scene.require_adopted()
+    assert scene.run().status is RunStatus.COMPLETED

@@ -205,4 +205,5 @@ def test_nothing_is_left_of_a_driver_whose_keeper_was_killed(
 
     wait_for(lambda: not root.exists(), 20)
     wait_for(lambda: not pids_carrying(f"{run_id}.driver"), 20)
+    assert not root.exists()
     kill_supervisor(settings.local_root.with_name("spark-cluster"), run_id)
