@@ -348,6 +348,23 @@ def test_lines_of_threads_and_forked_processes_never_mix(metrics: Path) -> None:
     assert len(read(metrics)) == 1 + 4 * 3 * 200
 
 
+def test_threads_that_find_every_file_closed_lose_no_line(metrics: Path) -> None:
+    script = (
+        "import mltrain, os, threading\nrun = mltrain.Run.get_context()\n"
+        "closing = lambda: os.closerange(3, 1024)\n"
+        "barrier = threading.Barrier(4, action=closing, timeout=20)\n"
+        "def work():\n"
+        "    for n in range(200): barrier.wait(); run.log('loss', float(n))\n"
+        "threads = [threading.Thread(target=work) for _ in range(4)]\n"
+        "[thread.start() for thread in threads]\n[thread.join() for thread in threads]\n"
+    )
+
+    done = run_script(script, MLTRAIN_METRICS=str(metrics), MLTRAIN_RUN_ID="run-1")
+
+    assert done.stderr == ""
+    assert len(read(metrics)) == 4 * 200
+
+
 def test_the_context_is_the_same_object_every_time(metrics: Path) -> None:
     script = (
         "from mltrain import Run\nassert Run.get_context() is Run.get_context()\n"

@@ -4,6 +4,7 @@ Appending is one system call on a file that many processes share, so that lines 
 and child processes never mix, and a process that is killed loses nothing that it wrote.
 """
 
+import errno
 import os
 import sys
 from typing import Any, Dict, Iterator, List, Optional
@@ -44,8 +45,8 @@ class Journal:
             descriptor = self._open()
         try:
             count = os.write(descriptor, line)
-        except OSError:
-            if _is_open(descriptor):
+        except OSError as error:
+            if error.errno != errno.EBADF:
                 raise
             count = os.write(self._open(), line)  # the script closed every file there was
         self._is_line_open = count < len(line)
@@ -82,16 +83,9 @@ class Journal:
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        opened = os.open(self.path, flags, 0o600)
-        self._descriptor = opened
-        if fcntl is not None:
-            try:
-                high = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
-            except OSError:  # so many files may not be open here
-                return opened
-            os.close(opened)
-            self._descriptor = high
-        return self._descriptor
+        opened = _move_up(os.open(self.path, flags, 0o600))
+        self._descriptor = opened  # of several threads that open it the last one's stays
+        return opened
 
 
 def say(words: str) -> None:
@@ -102,12 +96,15 @@ def say(words: str) -> None:
         return
 
 
-def _is_open(descriptor: int) -> bool:
+def _move_up(descriptor: int) -> int:
+    if fcntl is None:
+        return descriptor
     try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
+    except OSError:  # so many files may not be open here
+        return descriptor
+    os.close(descriptor)
+    return int(high)
 
 
 def _make_temporary() -> str:
