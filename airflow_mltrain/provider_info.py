@@ -6,7 +6,7 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Connection type, operators, sensors, triggers, links and the `[mltrain]` section."""
+    """Connection type, operators, sensors, triggers, links, commands and `[mltrain]`."""
     return {
         "package-name": "airflow-mltrain",
         "name": "ML Training",
@@ -31,6 +31,7 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_mltrain.links.TrainingRunLink",
             "airflow_mltrain.links.SparkApplicationLink",
         ],
+        "cli": ["airflow_mltrain.cli.airflow_program.get_commands"],
         "config": {
             "mltrain": {
                 "description": "Where training runs are recorded, kept and executed.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_mltrain.errors import ConfigurationError
@@ -35,12 +36,14 @@ class Settings:
         return self.unreachable_timeout_seconds if given_seconds is None else given_seconds or None
 
 
-def read_settings() -> Settings:
+def read_settings(conf: Any = None) -> Settings:
     """The settings as airflow.cfg and `AIRFLOW__MLTRAIN__...` give them now.
 
-    Raises ConfigurationError naming the option whose value cannot be used.
+    `conf` answers in place of Airflow's own. Raises ConfigurationError naming the option whose
+    value cannot be used.
     """
-    from airflow.sdk import conf  # noqa: PLC0415 - the core starts without Airflow
+    if conf is None:
+        from airflow.sdk import conf  # noqa: PLC0415 - the core starts without Airflow
 
     home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "mltrain"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.plugin.series import shorten
+from airflow_mltrain.runs.series import shorten
 
 if TYPE_CHECKING:
     from airflow_mltrain.runs.record import MetricRecord

@@ -19,7 +19,8 @@ from markupsafe import Markup
 
 from airflow_mltrain.plugin.chart import arrange_charts
 from airflow_mltrain.plugin.kept_run import LOG_BYTES, KeptRun
-from airflow_mltrain.plugin.series import HEIGHT, WIDTH, arrange_series, shorten
+from airflow_mltrain.plugin.series import HEIGHT, WIDTH, arrange_series
+from airflow_mltrain.runs.series import shorten
 from airflow_mltrain.runs.spark_pages import find_spark_pages
 from airflow_mltrain.runs.status import RunStatus
 

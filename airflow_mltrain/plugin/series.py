@@ -1,11 +1,17 @@
-"""Metrics as a reader takes them in: the last value, and the course of the numeric ones."""
+"""Metrics as the page of a run shows them: the last value, and the course of the numeric ones."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
+
+from airflow_mltrain.runs.series import (
+    collect_series,
+    describe_value,
+    finite_numbers,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from airflow_mltrain.runs.record import MetricRecord
@@ -13,14 +19,8 @@ if TYPE_CHECKING:
 WIDTH = 200
 HEIGHT = 40
 
-# What is shown as something else than a series.
-CHART_KINDS = frozenset(
-    {"image", "confusion_matrix", "accuracy_table", "residuals", "predictions"}
-)
-
 _MARGIN = 3  # half a stroke would be cut off at the edge
 _MOST_BUCKETS = 100
-_LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True)
@@ -36,66 +36,23 @@ class Series:
 
 
 def arrange_series(points: Sequence[MetricRecord]) -> list[Series]:
-    """The metrics of a run in the order in which they first appeared.
-
-    Values of one name are one series, and so is each column of its rows. A plain list, or a column
-    of a table, is a series of its own that replaces the one logged before.
-    """
-    series: dict[str, list[Any]] = {}
-    for point in points:
-        if point.kind in CHART_KINDS:
-            continue
-        value = point.value
-        columns = (
-            {f"{point.name} · {column}": cell for column, cell in value.items()}
-            if isinstance(value, Mapping)
-            else {point.name: value}
-        )
-        for name, cell in columns.items():
-            if _is_plain_list(cell):
-                goes_on = point.kind in ("list+", "table+")
-                series[name] = [*series.get(name, ()), *cell] if goes_on else list(cell)
-            else:
-                series.setdefault(name, []).append(cell)
-    return [_describe(name, values) for name, values in series.items()]
-
-
-def shorten(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """The text, or its beginning and an ellipsis."""
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    """The metrics of a run in the order in which they first appeared."""
+    return [_describe(name, values) for name, values in collect_series(points).items()]
 
 
 def _describe(name: str, values: Sequence[Any]) -> Series:
-    last = _text(values[-1]) if values else "none"
-    finite = [number for number in map(_number, values) if number is not None]
+    last = describe_value(values[-1]) if values else "none"
+    finite = finite_numbers(values)
     if len(finite) < 2:  # noqa: PLR2004 - a line has two ends
         return Series(shorten(name), last, len(values))
     return Series(
         shorten(name),
         last,
         len(values),
-        _text(min(finite)),
-        _text(max(finite)),
+        describe_value(min(finite)),
+        describe_value(max(finite)),
         _line(finite),
     )
-
-
-def _is_plain_list(value: object) -> TypeGuard[list[Any]]:
-    return isinstance(value, list) and not any(isinstance(one, (list, dict)) for one in value)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _text(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else shorten(str(value))
 
 
 def _line(numbers: Sequence[float]) -> tuple[tuple[float, float], ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
 from airflow_mltrain.runs import enumeration, registered_environment, resolution, script_news
 from airflow_mltrain.runs.database import Database
+from airflow_mltrain.runs.enumeration import RunFilter
 from airflow_mltrain.runs.metric_line import OWN_RUN, RunNews
 from airflow_mltrain.runs.record import MetricRecord, ModelRecord
 from airflow_mltrain.runs.schema import (
@@ -23,7 +24,7 @@ from airflow_mltrain.runs.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy.sql.elements import ColumnElement
@@ -89,15 +90,25 @@ class RunHistory:
             row = connection.execute(statement).mappings().first()
         return None if row is None else to_record(row)
 
-    def list_runs(self, experiment: str | None = None, *, limit: int = 100) -> list[RunRecord]:
-        """The newest submitted runs, of one experiment or of all, newest first."""
-        statement = select(runs).where(runs.c.parent_run_id.is_(None))
-        statement = statement.order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
-        if experiment is not None:
-            statement = statement.where(runs.c.experiment == experiment)
+    def list_runs(
+        self,
+        experiment: str | None = None,
+        *,
+        limit: int = 100,
+        statuses: Collection[RunStatus] = (),
+        tags: Mapping[str, str | None] | None = None,
+        before: str | None = None,
+    ) -> list[RunRecord]:
+        """The newest submitted runs, newest first: all, or of one experiment.
+
+        With `statuses` those in one of them, and with `tags` those that have all of them, with
+        any value where it is None. `before` is the run id that the page before ended with;
+        RunNotFoundError where there is none such.
+        """
+        wanted = RunFilter(experiment, statuses, tags or {})
         with self._database.reading() as connection:
-            rows = connection.execute(statement.limit(max(limit, 0))).mappings().all()
-        return [to_record(row) for row in rows]
+            last = None if before is None else self._get(connection, before)
+            return enumeration.list_newest(connection, wanted, limit, last)
 
     def list_unfinished(self) -> list[RunRecord]:
         """Every submitted run that has not ended, oldest first."""
@@ -266,13 +277,7 @@ class RunHistory:
                 select(func.count())
                 .select_from(runs)
                 .where(runs.c.experiment == run.experiment, runs.c.parent_run_id.is_(None))
-                .where(
-                    tuple_(runs.c.created_at, runs.c.run_id)
-                    < tuple_(
-                        literal(run.created_at, runs.c.created_at.type),
-                        literal(run.run_id, runs.c.run_id.type),
-                    )
-                )
+                .where(enumeration.is_before(run))
             )
             return 1 + (connection.scalar(earlier) or 0)
 

@@ -29,7 +29,7 @@ from airflow_mltrain.runs.status import RunStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import RowMapping
 
-SCHEMA_VERSION = "0003"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0004"  # the newest revision in migrations/versions
 VERSION_TABLE = "mltrain_schema_version"
 
 _SUBMISSION = ("dag_id", "dag_run_id", "task_id", "map_index")
@@ -128,9 +128,9 @@ runs = Table(
     Column("display_name", PlainText),
     Column("parent_run_id", PlainText),
     UniqueConstraint(*_SUBMISSION, "generation", name="mltrain_run_submission"),
-    Index("mltrain_run_experiment", "experiment", "created_at"),
-    Index("mltrain_run_created_at", "created_at"),
-    Index("mltrain_run_parent", "parent_run_id"),
+    # Newest first among those submitted, or below one run, without reading the others.
+    Index("mltrain_run_experiment", "experiment", "parent_run_id", "created_at", "run_id"),
+    Index("mltrain_run_parent", "parent_run_id", "created_at", "run_id"),
 )
 
 metrics = Table(

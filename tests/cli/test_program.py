@@ -9,7 +9,8 @@ import pytest
 
 import airflow_mltrain
 from airflow_mltrain.cli import main
-from airflow_mltrain.cli.program import COMMANDS, Command
+from airflow_mltrain.cli.catalogue import COMMANDS
+from airflow_mltrain.cli.command import Command
 
 _SLOW_TO_IMPORT = ("airflow.", "pydantic", "sqlalchemy", "structlog")
 _CLI = [sys.executable, "-m", "airflow_mltrain.cli"]
@@ -61,6 +62,9 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         "gc --artifacts-older-than soon",
         "reconcile --cancel",
         "env gc --max-gigabytes much",
+        "list --limit 0",
+        "list --status sleeping",
+        "show",
     ],
 )
 def test_a_wrong_usage_is_told_from_a_failure(
@@ -102,7 +106,13 @@ def test_every_command_is_there(command: Command) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["env list --target mars", "env show unheard-of", "env build unheard-of", "gc --target mars"],
+    [
+        "env list --target mars",
+        "env show unheard-of",
+        "env build unheard-of",
+        "gc --target mars",
+        "show unheard-of",
+    ],
 )
 def test_what_does_not_exist_is_one_message_on_standard_error(
     words: str, capsys: pytest.CaptureFixture[str]

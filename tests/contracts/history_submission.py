@@ -196,6 +196,29 @@ class SubmissionContract(HistoryContract):
         # then
         assert listed == [fraud]
 
+    def test_runs_are_listed_by_status_and_tags_in_pages(self, history: RunHistory) -> None:
+        # given
+        tags = {"team": HOSTILE_TEXT, "x%_": "\0"}
+        for number in range(6):
+            status = RunStatus.FAILED if number % 2 else RunStatus.COMPLETED
+            history.add(a_run(f"run-{number}", status=status, tags=tags))
+        history.add(a_run("untagged", status=RunStatus.FAILED, tags={"team": "other"}))
+        history.add(a_run("a-child", status=RunStatus.FAILED, tags=tags, parent_run_id="run-0"))
+
+        # when
+        first = history.list_runs(limit=2, statuses=[RunStatus.FAILED], tags=tags)
+        then = history.list_runs(
+            limit=2, statuses=[RunStatus.FAILED], tags={"team": None}, before="run-3"
+        )
+
+        # then
+        assert [run.run_id for run in first] == ["run-5", "run-3"]
+        assert [run.run_id for run in then] == ["run-1"]
+
+    def test_a_page_behind_an_unknown_run_is_refused(self, history: RunHistory) -> None:
+        with pytest.raises(RunNotFoundError, match="nobody"):
+            history.list_runs(before="nobody")
+
     def test_of_many_submissions_at_once_one_run_is_made(self, history: RunHistory) -> None:
         # given
         records = [a_run(submission=KEY) for _ in range(8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -214,6 +215,26 @@ class TestSchema:
         # then
         with closing(open_run_history(history_url)) as history:
             assert {run.run_id for run in history.list_runs()} == set(run_ids)
+
+    @pytest.mark.parametrize("which", ["true", "experiment = 'churn'"])
+    def test_the_newest_runs_are_found_without_looking_at_the_others(
+        self, history_file: Path, which: str
+    ) -> None:
+        # given
+        use_first(f"sqlite:///{history_file}")
+        newest = (
+            f"SELECT * FROM mltrain_run WHERE parent_run_id IS NULL AND {which} AND"  # noqa: S608
+            " (created_at, run_id) < ('2026-11-23', 'r') ORDER BY created_at DESC, run_id DESC"
+        )
+
+        # when
+        with closing(sqlite3.connect(history_file)) as connection:
+            plan = [row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {newest}")]
+
+        # then
+        assert len(plan) == 1  # no sorting
+        assert "USING INDEX" in plan[0]
+        assert "(created_at,run_id)<" in plan[0]
 
     def test_a_history_that_is_up_to_date_needs_no_alembic(self, history_file: Path) -> None:
         # given

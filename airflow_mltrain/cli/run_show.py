@@ -1,0 +1,145 @@
+"""`mltrain show`: all that is known of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from airflow_mltrain.cli.quick_workspace import look_at, open_workspace
+from airflow_mltrain.cli.run_facts import (
+    describe_command,
+    describe_environment,
+    render_time_taken,
+    run_facts,
+    shown_config,
+)
+from airflow_mltrain.cli.sparkline import render_sparkline
+from airflow_mltrain.cli.table import render_table, render_time
+from airflow_mltrain.cli.terminal_text import clip, printable
+from airflow_mltrain.run import Run, metrics_by_name
+from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord
+from airflow_mltrain.runs.series import collect_series, describe_value, finite_numbers
+
+_INDENT: Final = 13
+_MOST_ROWS: Final = 100
+_NAME_COLUMNS: Final = 40
+_VALUE_COLUMNS: Final = 24
+_HIDDEN_PROPERTIES: Final = ("mltrain.place", "mltrain.git_diff", "mlflow.source.git.")
+
+
+@dataclass(frozen=True)
+class _Known:
+    run: RunRecord
+    metrics: Sequence[MetricRecord]
+    models: Sequence[ModelRecord]
+    children: Sequence[RunRecord]
+    files: Sequence[str]
+
+
+def show_run(arguments: Namespace) -> int:
+    """Print what is known of a run; one that has not ended is asked for at its target."""
+    workspace = open_workspace()
+    run = look_at(workspace, arguments.run_id)
+    history = workspace.history
+    known = _Known(
+        run=run,
+        metrics=history.get_metrics(run.run_id),
+        models=history.get_models(run.run_id),
+        children=history.list_children(run.run_id),
+        files=Run.get(workspace, run.run_id).get_file_names() if run.status.is_terminal else (),
+    )
+    print(json.dumps(_as_json(known), indent=2) if arguments.json else "\n\n".join(_parts(known)))
+    return 0
+
+
+def _as_json(known: _Known) -> dict[str, Any]:
+    return {
+        **run_facts(known.run),
+        "config": shown_config(known.run),
+        "metrics": _strict(metrics_by_name(known.metrics)),
+        "models": [{"name": model.name, **model.facts} for model in known.models],
+        "children": [run_facts(child) for child in known.children],
+        "files": list(known.files),
+    }
+
+
+def _strict(value: Any) -> Any:
+    """The value as JSON that every program reads: it has no NaN and no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: _strict(one) for name, one in value.items()}
+    return [_strict(one) for one in value] if isinstance(value, list) else value
+
+
+def _parts(known: _Known) -> Iterator[str]:
+    yield "\n".join(
+        f"{printable(title):<{_INDENT}}{printable(text)}" for title, text in _facts(known) if text
+    )
+    if series := collect_series(known.metrics):
+        rows = [_metric_row(name, values) for name, values in series.items()]
+        yield _table(("METRIC", "POINTS", "LAST", "LOWEST", "HIGHEST", "COURSE"), rows)
+    if known.models:
+        models = [(model.name, str(model.facts.get("path", ""))) for model in known.models]
+        yield _table(("MODEL", "PATH"), models)
+    if known.children:
+        yield _table(("CHILD", "NAME", "STATUS"), [_child_row(child) for child in known.children])
+
+
+def _facts(known: _Known) -> Iterator[tuple[str, str]]:
+    run, now = known.run, datetime.now(timezone.utc)
+    yield "run", run.run_id
+    yield "name", run.display_name or ""
+    yield "experiment", run.experiment
+    yield "parent", run.parent_run_id or ""
+    yield "status", _describe_status(run)
+    yield "why", run.error or ""
+    yield "target", run.target
+    yield "submitted", f"{render_time(run.created_at)} UTC"
+    yield "ran for", render_time_taken(run, now)
+    yield "command", describe_command(run)
+    yield "environment", describe_environment(run)
+    yield "source", f"{run.config.get('source_directory', '')} as snapshot {run.snapshot_id}"
+    if (task := run.submission) is not None:
+        mapped = f" [{task.map_index}]" if task.map_index >= 0 else ""
+        yield "task", f"{task.dag_id} / {task.dag_run_id} / {task.task_id}{mapped}"
+    for title, facts in (("tag", run.tags), ("property", run.properties)):
+        for name, value in facts.items():
+            if not name.startswith(_HIDDEN_PROPERTIES):
+                yield title, f"{name} = {value}"
+    if known.files:
+        yield "files", f"{len(known.files)}, such as {', '.join(known.files[:3])}"
+
+
+def _describe_status(run: RunRecord) -> str:
+    if run.exit_code is None:
+        return run.status
+    return f"{run.status}, exit code {run.exit_code}"
+
+
+def _metric_row(name: str, values: Sequence[Any]) -> tuple[str, ...]:
+    numbers = finite_numbers(values)
+    course = render_sparkline(numbers)
+    bounds: tuple[Any, ...] = (min(numbers), max(numbers)) if course else ("", "")
+    told = (values[-1] if values else "none", *bounds)
+    return (
+        clip(printable(name), _NAME_COLUMNS),
+        str(len(values)),
+        *(clip(printable(describe_value(one)), _VALUE_COLUMNS) for one in told),
+        course,
+    )
+
+
+def _child_row(child: RunRecord) -> tuple[str, ...]:
+    return (child.run_id, child.display_name or "", child.status)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    table = render_table(headings, rows[:_MOST_ROWS])
+    more = len(rows) - _MOST_ROWS
+    return table if more <= 0 else f"{table}\nand {more} more; --json has them all"
