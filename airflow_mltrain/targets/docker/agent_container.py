@@ -107,7 +107,7 @@ class AgentContainer:
 
     def _open_stream(self, command_line: str) -> EngineStream:
         words = ""
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             with self._engine.asking() as client:
                 try:
                     made = client.exec_create(
@@ -123,15 +123,19 @@ class AgentContainer:
                         raise NoEntryError(
                             f"compute target {self._engine.name!r}: {words}"
                         ) from error
-            self._begin()
+            self._begin(may_be_refused=attempt == 0)
         raise NoPythonError(
             f"compute target {self._engine.name!r}: container {self._name!r} on "
             f"{self._engine.describe()} ends at once: {words}; use an image with /bin/sh and "
             "Python 3.8 or newer"
         )
 
-    def _begin(self) -> None:
-        """Have the container run; several may try at once."""
+    def _begin(self, *, may_be_refused: bool) -> None:
+        """Have the container run; several may try at once.
+
+        An engine that died in the middle of a start cannot start that container again; it can
+        another one, which is for the next attempt to make.
+        """
         found = self._engine.find_container(self._name)
         if found is not None and not found["State"]["Running"]:
             if found["State"]["Status"] != "created":
@@ -149,6 +153,8 @@ class AgentContainer:
                     return
                 words = words_of(error)
                 self._engine.remove_container(self._name)
+                if may_be_refused:
+                    return
                 fault = NoPythonError if "/bin/sh" in words else NoEntryError
                 raise fault(
                     f"compute target {self._engine.name!r}: the job agent's container cannot "

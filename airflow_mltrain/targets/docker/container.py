@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,6 +39,14 @@ class _ChangingError(Exception):
     """Somebody makes or removes the container at this moment."""
 
 
+class _NotStartedError(Exception):
+    """The engine did not start the container that it had made, which is gone by now."""
+
+    def __init__(self, cause: APIError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 @dataclass(frozen=True)
 class Ending:
     """How a container ended, in words, with its exit code if it has one."""
@@ -61,9 +68,18 @@ class Containers:
         It waits for the job, to be sent on the stream or laid down; only who begins the container
         gets its stream. JobStartError where the engine refuses it.
         """
+        is_refused = False
         for _ in range(_ATTEMPTS):
-            with suppress(_ChangingError):
+            try:
                 return self._try_to_begin(job, image, labels)
+            except _ChangingError:
+                pass
+            except _NotStartedError as error:
+                # An engine that died in the middle of a start cannot start that container again;
+                # it can another one.
+                if is_refused:
+                    raise self._refusal(error.cause) from error.cause
+                is_refused = True
             time.sleep(_PAUSE_SECONDS)
         raise self._engine.unreachable(
             f"container {job.run_id!r} is neither there nor can it be made; repeat this"
@@ -91,7 +107,7 @@ class Containers:
                 if found is None or found["State"]["Status"] != "created":
                     raise _ChangingError from error  # by who begins it as well
                 self._engine.remove_container(found["Id"])
-                raise self._refusal(error) from error
+                raise _NotStartedError(error) from error
             except BaseException:
                 stream.close()
                 raise

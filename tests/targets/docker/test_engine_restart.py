@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+import re
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +38,9 @@ touch "$OUTSIDE/begun"
 i=0; while [ ! -e "$OUTSIDE/release" ]; do i=$((i+1)); echo $i; sleep 0.05; done
 echo $i > outputs/count; touch "$OUTSIDE/over"
 """
+
+_CANNOT_START_AGAIN = re.compile(r"start returned error: task \w+: already exists")
+_MOST_KILLS = 30
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +174,40 @@ def test_a_run_that_ends_while_its_engine_is_away_has_completed_with_its_whole_l
     # then
     assert ended.status is RunStatus.COMPLETED
     _require_all_numbers(ended.log, tmp_path / "fetched")
+
+
+def test_a_container_whose_start_killed_the_engine_is_made_anew(
+    restoring_engine: DockerEngine, connect_to: ConnectTo, bench: JobBench
+) -> None:
+    # given
+    target = connect_to(restoring_engine)
+    assert wait_until_ended(target, bench.shell(target, "true")).status is RunStatus.COMPLETED
+    known = len(restoring_engine.log)
+
+    for number in range(_MOST_KILLS):
+        # when
+        job = bench.job(target, "echo", "once")
+        with ThreadPoolExecutor() as threads:
+            start = threads.submit(target.start, job)
+            wait_for(partial(_has_container, restoring_engine, job.run_id))
+            time.sleep(0.02 * (number % 5))
+            restoring_engine.kill()
+        with suppress(TargetUnreachableError):
+            start.result()
+        restoring_engine.start()
+        target.start(job)
+        ended = wait_until_ended(target, job.run_id)
+
+        # then
+        assert (ended.status, ended.log) == (RunStatus.COMPLETED, b"once\n")
+        if _CANNOT_START_AGAIN.search(restoring_engine.log, known):
+            return
+    pytest.fail("the engine was always able to start a container again")
+
+
+def _has_container(engine: DockerEngine, name: str) -> bool:
+    with closing(engine.client()) as client:
+        return bool(client.api.containers(all=True, filters={"name": name}))
 
 
 def test_a_run_that_dies_while_its_engine_is_away_has_failed(

@@ -97,14 +97,14 @@ def say(words: str) -> None:
 
 
 def _move_up(descriptor: int) -> int:
-    if fcntl is None:
-        return descriptor
-    try:
-        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
-    except OSError:  # so many files may not be open here
-        return descriptor
-    os.close(descriptor)
-    return int(high)
+    moved = descriptor
+    if fcntl is not None:
+        try:
+            moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _LOWEST_DESCRIPTOR)
+        except OSError:  # so many files may not be open here
+            return descriptor
+        os.close(descriptor)
+    return moved
 
 
 def _make_temporary() -> str:
