@@ -53,6 +53,7 @@ def spec_of(
         "facts": dict(job.facts),
         "previous_outputs": job.previous_outputs and asdict(job.previous_outputs),
         "spark": None if job.spark_driver is None else dict(job.spark_driver.spec),
+        "has_secrets": secrets_of(job) is not None,
     }
 
 

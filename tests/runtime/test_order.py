@@ -17,6 +17,7 @@ import pytest
 from airflow_mltrain.runtime.job_agent import handover
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.runtime.job_agent.order_answer import CLAIMED, LACKING
+from airflow_mltrain.runtime.job_agent.secret import Secrets
 from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from tests.services.jobs import pids_carrying, wait_for
@@ -61,6 +62,7 @@ class Box:
             "facts": {},
             "previous_outputs": None,
             "spark": None,
+            "has_secrets": False,
         }
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -88,10 +90,10 @@ class Box:
         order = {"spec": self.spec, "log": log, "secrets": None, "uv": None, **changes}
         return json.dumps(order).encode() + b"\n"
 
-    def lay_down(self) -> bool:
+    def lay_down(self, secrets: Secrets | None = None) -> bool:
         """Leave the job as a job agent of another container does."""
         spec = handover.complete(str(self.root), self.spec)
-        return handover.lay_down(str(self.root), spec)
+        return handover.lay_down(str(self.root), spec, secrets=secrets)
 
     @property
     def job(self) -> JobFolder:
@@ -265,6 +267,40 @@ def test_secrets_that_come_with_a_job_are_on_no_disk(box: Box) -> None:
     assert answer == CLAIMED
     assert files
     assert not [path for path in files if _SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("way", ["ordered", "laid down"])
+def test_a_job_whose_secrets_died_with_who_had_them_waits_for_them(box: Box, way: str) -> None:
+    # given
+    box.send_blobs()
+    box.spec["argv"] = ["sh", "-c", "echo $TOKEN"]
+    box.spec["has_secrets"] = True
+    box.lay_down()
+    secrets = {"variables": {"TOKEN": _SECRET}}
+
+    # when
+    process = box.begin()
+    if way == "ordered":
+        answer_to(process, box.order(secrets=secrets))
+    else:
+        box.lay_down(secrets)
+
+    # then
+    assert process.wait(20) == 0
+    assert box.log == _SECRET + "\n"
+    assert not Path(box.job.secrets).exists()
+
+
+def test_a_second_process_does_not_wait_for_secrets_of_a_job_that_was_claimed(box: Box) -> None:
+    box.send_blobs()
+    box.spec["has_secrets"] = True
+    first = box.begin()
+    answer_to(first, box.order(secrets={"variables": {"TOKEN": _SECRET}}))
+    first.wait(20)
+
+    second = box.begin()
+
+    assert second.wait(20) == _NOTHING_TO_DO
 
 
 def test_a_full_disk_is_left_to_be_said_by_who_is_asked(box: Box) -> None:

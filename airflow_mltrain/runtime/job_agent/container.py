@@ -53,13 +53,25 @@ def main(root: str, run_id: str, user: Optional[str], *, is_ordered: bool) -> in
 def _await_job(folder: JobFolder, orders: OrderInput) -> bool:
     """Whether there is something to do, within the time that an upload takes."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not os.path.exists(folder.spec):
+    while not _is_whole(folder, orders):
         if folder.is_marked_canceled():  # a job on its way is recorded as canceled
             deadline = min(deadline, time.monotonic() + _PATIENCE_WHEN_CANCELED_SECONDS)
         if time.monotonic() > deadline:
             return False
         orders.take(folder.root, _LOOK_SECONDS)
     return True
+
+
+def _is_whole(folder: JobFolder, orders: OrderInput) -> bool:
+    """Whether the job is there with its secrets: who laid it down may have died with those.
+
+    Those of a job that somebody has claimed are none of ours.
+    """
+    if not os.path.exists(folder.spec):
+        return False
+    if orders.secrets or size_of(folder.secrets) or not folder.read_spec()["has_secrets"]:
+        return True
+    return folder.read_state() is not None
 
 
 def _take_in_environments(folder: JobFolder) -> None:

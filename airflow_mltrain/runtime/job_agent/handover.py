@@ -30,13 +30,15 @@ def lay_down(
     log: bytes = b"",
     secrets: Optional[Secrets] = None,
 ) -> bool:
-    """Leave a job to its supervisor; nothing if that run id was laid down before.
+    """Leave a job to its supervisor; only its secrets if that run id was laid down before.
 
-    Its log begins with `log`. False, and nothing was laid down, where blobs that it needs are
-    missing.
+    Who laid it down may have had them in memory, and be gone. Its log begins with `log`. False,
+    and nothing was laid down, where blobs that it needs are missing.
     """
     folder = JobFolder(root, spec["run_id"])
     if os.path.exists(folder.spec):
+        if folder.read_state() is None:
+            _leave_secrets(folder, secrets)
         return True
     with blobs.kept(root):
         if not blobs.are_there(root, spec):
@@ -44,11 +46,15 @@ def lay_down(
         folder.create()
         if log:
             write_new(folder.log, log)
-        if secrets:
-            folder.remove_secrets()  # of who was killed here, and had others
-            write_new(folder.secrets, encode_secrets(secrets))
+        _leave_secrets(folder, secrets)
         folder.write_spec(spec)
     return True
+
+
+def _leave_secrets(folder: JobFolder, secrets: Optional[Secrets]) -> None:
+    if secrets:
+        folder.remove_secrets()  # of who was killed here, and had others
+        write_new(folder.secrets, encode_secrets(secrets))
 
 
 def withdraw(root: str, run_id: str) -> None:
