@@ -12,7 +12,7 @@ from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
 from airflow_mltrain.runs import enumeration, registered_environment, resolution, script_news
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.enumeration import RunFilter
-from airflow_mltrain.runs.metric_line import OWN_RUN, RunNews
+from airflow_mltrain.runs.metric_line import RunNews
 from airflow_mltrain.runs.record import MetricRecord, ModelRecord
 from airflow_mltrain.runs.schema import (
     log_positions,
@@ -24,7 +24,7 @@ from airflow_mltrain.runs.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from sqlalchemy.sql.elements import ColumnElement
@@ -188,18 +188,6 @@ class RunHistory:
             }
             connection.execute(update(runs).where(runs.c.run_id == run_id).values(merged))
         return replace(run, **merged)
-
-    def add_metrics(
-        self,
-        run_id: str,
-        points: Sequence[MetricRecord],
-        *,
-        position: int,
-        next_position: int,
-    ) -> bool:
-        """Keep the metrics of a run alone, as `take_in` does."""
-        told = {OWN_RUN: RunNews(points=list(points))}
-        return self.take_in(run_id, told, position=position, next_position=next_position)
 
     def take_in(
         self, run_id: str, told: Mapping[str, RunNews], *, position: int, next_position: int

@@ -10,7 +10,7 @@ from airflow_mltrain.cli import main
 from airflow_mltrain.cli.sparkline import render_sparkline
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Seen
-from tests.contracts.history_bench import a_metric, a_run
+from tests.contracts.history_bench import a_metric, a_run, add_metrics
 from tests.services.jobs import wait_for
 
 _SCRIPT = """
@@ -109,7 +109,7 @@ def test_of_very_many_metrics_the_first_are_shown(
     # given
     workspace.history.add(a_run("busy", status=RunStatus.COMPLETED))
     points = [a_metric(1.0, f"metric {number}") for number in range(10_000)]
-    workspace.history.add_metrics("busy", points, position=0, next_position=1)
+    add_metrics(workspace.history, "busy", points, position=0, next_position=1)
 
     # when
     assert main(["show", "busy"]) == 0

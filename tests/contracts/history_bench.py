@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 
 from airflow_mltrain.runs.history import RunHistory, open_run_history
+from airflow_mltrain.runs.metric_line import OWN_RUN, RunNews
 from airflow_mltrain.runs.record import MetricRecord, RunRecord, SubmissionKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=timezone.utc)
 KEY = SubmissionKey("retrain", "scheduled__2026-11-23", "submit", 3)
@@ -37,6 +38,19 @@ def a_run(run_id: str | None = None, **facts: Any) -> RunRecord:
 def a_metric(value: object, name: str = "loss", **facts: Any) -> MetricRecord:
     """A value that a script logged."""
     return replace(MetricRecord(name=name, value=value, logged_at=NOON), **facts)
+
+
+def add_metrics(
+    history: RunHistory,
+    run_id: str,
+    points: Sequence[MetricRecord],
+    *,
+    position: int,
+    next_position: int,
+) -> bool:
+    """Have a history take in values that a script logged of its own run, and nothing else."""
+    told = {OWN_RUN: RunNews(points=list(points))}
+    return history.take_in(run_id, told, position=position, next_position=next_position)
 
 
 class HistoryContract:

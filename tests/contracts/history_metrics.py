@@ -15,6 +15,7 @@ from tests.contracts.history_bench import (
     HistoryContract,
     a_metric,
     a_run,
+    add_metrics,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class MetricsContract(HistoryContract):
         second = [a_metric({"x": [1, 2], "y": None}, name="table", logged_at=NOON)]
 
         # when
-        history.add_metrics(run_id, first, position=0, next_position=900)
-        history.add_metrics(run_id, second, position=900, next_position=1000)
+        add_metrics(history, run_id, first, position=0, next_position=900)
+        add_metrics(history, run_id, second, position=900, next_position=1000)
 
         # then
         assert history.get_metrics(run_id) == first + second
@@ -66,7 +67,7 @@ class MetricsContract(HistoryContract):
         run_id = history.add(a_run()).run_id
 
         # when
-        history.add_metrics(run_id, [a_metric(value)], position=0, next_position=1)
+        add_metrics(history, run_id, [a_metric(value)], position=0, next_position=1)
 
         # then
         assert repr(history.get_metrics(run_id)[0].value) == repr(value)
@@ -76,7 +77,7 @@ class MetricsContract(HistoryContract):
         run_id = history.add(a_run()).run_id
 
         # when
-        history.add_metrics(run_id, [a_metric([1.5, math.nan])], position=0, next_position=1)
+        add_metrics(history, run_id, [a_metric([1.5, math.nan])], position=0, next_position=1)
 
         # then
         value = history.get_metrics(run_id)[0].value
@@ -89,7 +90,7 @@ class MetricsContract(HistoryContract):
         points = [a_metric(1, step=step) for step in (None, 0, -1, 10**40)]
 
         # when
-        history.add_metrics(run_id, points, position=0, next_position=1)
+        add_metrics(history, run_id, points, position=0, next_position=1)
 
         # then
         assert history.get_metrics(run_id) == points
@@ -98,10 +99,10 @@ class MetricsContract(HistoryContract):
         # given
         run_id = history.add(a_run()).run_id
         points = [a_metric(1), a_metric(2)]
-        history.add_metrics(run_id, points, position=0, next_position=100)
+        add_metrics(history, run_id, points, position=0, next_position=100)
 
         # when
-        is_kept = history.add_metrics(run_id, points, position=0, next_position=100)
+        is_kept = add_metrics(history, run_id, points, position=0, next_position=100)
 
         # then
         assert not is_kept
@@ -115,7 +116,8 @@ class MetricsContract(HistoryContract):
         with ThreadPoolExecutor(8) as pool:
             kept = list(
                 pool.map(
-                    lambda n: history.add_metrics(
+                    lambda n: add_metrics(
+                        history,
                         run_id,
                         [a_metric(n)] * 3,
                         position=0,
@@ -134,7 +136,7 @@ class MetricsContract(HistoryContract):
         run_id = history.add(a_run()).run_id
 
         # when
-        is_kept = history.add_metrics(run_id, [], position=0, next_position=70)
+        is_kept = add_metrics(history, run_id, [], position=0, next_position=70)
 
         # then
         assert is_kept
@@ -146,7 +148,7 @@ class MetricsContract(HistoryContract):
 
         # when / then
         with pytest.raises(ValueError, match=r"\[5, 5\)"):
-            history.add_metrics(run_id, [a_metric(1)], position=5, next_position=5)
+            add_metrics(history, run_id, [a_metric(1)], position=5, next_position=5)
 
     def test_ten_thousand_metrics_are_kept_in_one_call(self, history: RunHistory) -> None:
         # given
@@ -154,7 +156,7 @@ class MetricsContract(HistoryContract):
         points = [a_metric(n / 7, step=n) for n in range(10_000)]
 
         # when
-        history.add_metrics(run_id, points, position=0, next_position=500_000)
+        add_metrics(history, run_id, points, position=0, next_position=500_000)
 
         # then
         assert history.get_metrics(run_id) == points
@@ -166,7 +168,7 @@ class MetricsContract(HistoryContract):
 
         # when
         with pytest.raises(RunHistoryError, match="JSON"):
-            history.add_metrics(run_id, points, position=0, next_position=10)
+            add_metrics(history, run_id, points, position=0, next_position=10)
 
         # then
         assert history.get_metrics(run_id) == []

@@ -14,6 +14,7 @@ from tests.contracts.history_bench import (
     HistoryContract,
     a_metric,
     a_run,
+    add_metrics,
 )
 from tests.services.processes import run_together
 
@@ -33,7 +34,7 @@ def submit_and_finish(work: tuple[str, int]) -> list[str]:
         kept = [history.add(record) for record in records]
         for record in kept:
             history.advance(record.run_id, RunStatus.RUNNING, is_started=True)
-            history.add_metrics(record.run_id, [a_metric(worker)], position=0, next_position=9)
+            add_metrics(history, record.run_id, [a_metric(worker)], position=0, next_position=9)
             history.set_log_position(record.run_id, "task", worker)
             history.advance(record.run_id, RunStatus.COMPLETED, exit_code=0, ended_at=NOON)
         history.register_environment("shared", {"worker": worker % 2})

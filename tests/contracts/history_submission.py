@@ -17,6 +17,7 @@ from tests.contracts.history_bench import (
     NOON,
     HistoryContract,
     a_run,
+    add_metrics,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class SubmissionContract(HistoryContract):
         [
             lambda history: history.advance("no-such-run", RunStatus.RUNNING),
             lambda history: history.annotate("no-such-run", tags={"a": "b"}),
-            lambda history: history.add_metrics("no-such-run", [], position=0, next_position=1),
+            lambda history: add_metrics(history, "no-such-run", [], position=0, next_position=1),
             lambda history: history.get_metrics("no-such-run"),
             lambda history: history.set_log_position("no-such-run", "task", 1),
         ],

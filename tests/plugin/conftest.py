@@ -16,6 +16,7 @@ from airflow_mltrain.runs.record import MetricRecord, RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
+from tests.contracts.history_bench import add_metrics
 from tests.fakes.viewer import Colleague
 from tests.services.web_server import WebServer
 
@@ -57,7 +58,7 @@ class Archive:
         """Keep a run that goes on, with its metrics."""
         history = self.workspace.history
         history.add(run)
-        history.add_metrics(run.run_id, metrics, position=0, next_position=1)
+        add_metrics(history, run.run_id, metrics, position=0, next_position=1)
         return history.advance(run.run_id, RunStatus.RUNNING, is_started=True, started_at=NOON)
 
     def add_ended(

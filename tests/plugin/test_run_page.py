@@ -18,6 +18,7 @@ from airflow_mltrain.runs.record import SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
+from tests.contracts.history_bench import add_metrics
 from tests.fakes.viewer import HIDDEN_DAG_ID, Colleague, refuse_stranger
 from tests.plugin.conftest import KEY, Archive, a_metric, a_run
 from tests.services.web_page import WebPage
@@ -114,7 +115,7 @@ def test_what_a_script_may_have_written_stays_text(archive: Archive, server: Web
             error=text,
         )
         points = [a_metric(text, value) for value in (1, text, {text: [text]}, [text])]
-        archive.workspace.history.add_metrics(run.run_id, points, position=1, next_position=2)
+        add_metrics(archive.workspace.history, run.run_id, points, position=1, next_position=2)
 
     # when
     ordinary, attacked = (
@@ -418,7 +419,7 @@ def test_images_and_matrices_are_shown(archive: Archive, server: WebServer) -> N
         replace(a_metric("lost", "outputs/images/lost.png"), kind="image"),
     ]
     archive.add_ended(a_run(), files={"outputs/images/roc 1.png": b"png"})
-    archive.workspace.history.add_metrics("churn_1_aa", charts, position=1, next_position=2)
+    add_metrics(archive.workspace.history, "churn_1_aa", charts, position=1, next_position=2)
 
     # when
     page = WebPage(server.get(PAGE).text)
