@@ -24,11 +24,12 @@ _SUBMITTED = select(runs).where(runs.c.parent_run_id.is_(None))  # not begun by 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which submitted runs are meant; what is not given, or empty, does not matter."""
+    """Which runs are meant; what is not given, or empty, does not matter."""
 
     experiment: str | None = None
     statuses: Collection[RunStatus] = ()
     tags: Mapping[str, str | None] = field(default_factory=dict)  # None where any value will do
+    include_children: bool = False  # those that scripts began
 
     def narrow(self, statement: Select[Any]) -> Select[Any]:
         """Leave out what the database can tell; tags by their JSON text, so a few may be wrong."""
@@ -54,7 +55,8 @@ def list_newest(
     connection: Connection, wanted: RunFilter, limit: int, before: RunRecord | None
 ) -> list[RunRecord]:
     """So many runs, newest first, from the one that was submitted next before `before` on."""
-    newest_first = wanted.narrow(_SUBMITTED).order_by(
+    some_runs = select(runs) if wanted.include_children else _SUBMITTED
+    newest_first = wanted.narrow(some_runs).order_by(
         runs.c.created_at.desc(), runs.c.run_id.desc()
     )
     found: list[RunRecord] = []

@@ -98,14 +98,16 @@ class RunHistory:
         statuses: Collection[RunStatus] = (),
         tags: Mapping[str, str | None] | None = None,
         before: str | None = None,
+        include_children: bool = False,
     ) -> list[RunRecord]:
         """The newest submitted runs, newest first: all, or of one experiment.
 
         With `statuses` those in one of them, and with `tags` those that have all of them, with
         any value where it is None. `before` is the run id that the page before ended with;
-        RunNotFoundError where there is none such.
+        RunNotFoundError where there is none such. With `include_children` those that scripts
+        began are among them.
         """
-        wanted = RunFilter(experiment, statuses, tags or {})
+        wanted = RunFilter(experiment, statuses, tags or {}, include_children)
         with self._database.reading() as connection:
             last = None if before is None else self._get(connection, before)
             return enumeration.list_newest(connection, wanted, limit, last)

@@ -186,6 +186,20 @@ class SubmissionContract(HistoryContract):
         # then
         assert [run.run_id for run in listed] == ["hour-3", "hour-2"]
 
+    def test_children_are_listed_on_request(self, history: RunHistory) -> None:
+        # given
+        history.add(a_run("done", status=RunStatus.COMPLETED))
+        history.add(a_run("bad", status=RunStatus.FAILED))
+        history.add(a_run("bad_1", status=RunStatus.FAILED, parent_run_id="bad"))
+
+        # when
+        failed = history.list_runs(statuses=[RunStatus.FAILED])
+        with_children = history.list_runs(statuses=[RunStatus.FAILED], include_children=True)
+
+        # then
+        assert [run.run_id for run in failed] == ["bad"]
+        assert [run.run_id for run in with_children] == ["bad_1", "bad"]
+
     def test_one_experiment_can_be_listed(self, history: RunHistory) -> None:
         # given
         history.add(a_run(experiment="churn"))
