@@ -9,7 +9,13 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
-from airflow_mltrain.runs import enumeration, registered_environment, resolution, script_news
+from airflow_mltrain.runs import (
+    enumeration,
+    experiment_list,
+    registered_environment,
+    resolution,
+    script_news,
+)
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.enumeration import RunFilter
 from airflow_mltrain.runs.metric_line import RunNews
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql.elements import ColumnElement
 
-    from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+    from airflow_mltrain.runs.record import ExperimentRecord, RunRecord, SubmissionKey
     from airflow_mltrain.runs.status import RunStatus
 
 
@@ -112,6 +118,24 @@ class RunHistory:
             last = None if before is None else self._get(connection, before)
             return enumeration.list_newest(connection, wanted, limit, last)
 
+    def list_experiments(self, name: str | None = None) -> list[ExperimentRecord]:
+        """Every experiment that has a run, archived or not, by name; or the one of this name."""
+        with self._database.reading() as connection:
+            return experiment_list.list_experiments(connection, name)
+
+    def archive_experiment(self, name: str, archived_at: datetime | None) -> None:
+        """Keep that an experiment was archived then, or with None that it is not any more."""
+        with self._database.writing() as connection:
+            _, tags = experiment_list.open_mark(connection, name)
+            experiment_list.change_mark(connection, name, archived_at, tags)
+
+    def tag_experiment(self, name: str, tags: Mapping[str, str | None]) -> None:
+        """Set some of an experiment's tags, and remove those that are None; the rest stay."""
+        with self._database.writing() as connection:
+            archived_at, known = experiment_list.open_mark(connection, name)
+            changed = _without_none({**known, **tags})
+            experiment_list.change_mark(connection, name, archived_at, changed)
+
     def list_unfinished(self) -> list[RunRecord]:
         """Every submitted run that has not ended, oldest first."""
         with self._database.reading() as connection:
@@ -178,15 +202,20 @@ class RunHistory:
         self,
         run_id: str,
         *,
-        tags: Mapping[str, str] | None = None,
+        tags: Mapping[str, str | None] | None = None,
         properties: Mapping[str, str] | None = None,
+        display_name: str | None = None,
     ) -> RunRecord:
-        """Set some of a run's tags and properties, before or after its end; the rest stay."""
+        """Set some of a run's tags and properties, before or after its end; the rest stay.
+
+        A tag that is None is removed.
+        """
         with self._database.writing() as connection:
             run = self._get(connection, run_id, is_locked=True)
             merged: dict[str, Any] = {
-                "tags": {**run.tags, **(tags or {})},
+                "tags": _without_none({**run.tags, **(tags or {})}),
                 "properties": {**run.properties, **(properties or {})},
+                "display_name": display_name or run.display_name,
             }
             connection.execute(update(runs).where(runs.c.run_id == run_id).values(merged))
         return replace(run, **merged)
@@ -377,6 +406,10 @@ class RunHistory:
                 f"{self.address}; choose a new id",
             )
         return known
+
+
+def _without_none(tags: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if value is not None}
 
 
 def _is(key: SubmissionKey) -> list[ColumnElement[bool]]:

@@ -56,6 +56,16 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class ExperimentRecord:
+    """A group of runs by its name, as the history knows it; instants are aware, in UTC."""
+
+    name: str
+    newest_run_at: datetime
+    archived_at: datetime | None = None  # None also where a run was submitted to it since
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class MetricRecord:
     """One logged value: a number or text, a list, a row or a table's columns, as JSON data."""
 

@@ -159,6 +159,14 @@ models = Table(
     sqlite_with_rowid=False,
 )
 
+experiments = Table(
+    "mltrain_experiment",
+    metadata,
+    Column("name", PlainText, primary_key=True),
+    Column("archived_at", UtcDateTime),
+    Column("tags", JsonText, nullable=False),
+)
+
 log_positions = Table(
     "mltrain_log_position",
     metadata,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contracts.history_environment import EnvironmentContract
+from tests.contracts.history_experiment import ExperimentContract
 from tests.contracts.history_log_position import LogPositionContract
 from tests.contracts.history_metrics import MetricsContract
 from tests.contracts.history_progress import ProgressContract
@@ -19,6 +20,7 @@ class RunHistoryContract(
     ScriptContract,
     LogPositionContract,
     EnvironmentContract,
+    ExperimentContract,
     ResolutionContract,
     SharingContract,
 ):

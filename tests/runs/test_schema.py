@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,18 @@ class TestUpgrade:
             # then
             assert history.get("old").environment_key == "k1"
             assert history.find_environment("torch", label="production") is not None
+
+    def test_an_upgraded_history_keeps_what_was_archived(self, history_url: str) -> None:
+        # given
+        make_history_of_revision_0001(history_url)
+
+        # when
+        with closing(open_run_history(history_url)) as history:
+            history.archive_experiment("churn", datetime(2026, 2, 1, tzinfo=timezone.utc))
+
+            # then
+            [churn] = history.list_experiments()
+            assert churn.archived_at is not None
 
     def test_an_upgraded_history_has_the_same_tables_as_a_new_one(self, history_url: str) -> None:
         # given
