@@ -2,6 +2,7 @@
 
 MLTrainError
 +-- ConfigurationError         what a user wrote cannot work; names the key and what would be right
+|   +-- AbsentError                a part of Azure ML's SDK that is not here; says what is instead
 +-- SnapshotError              the source directory cannot be stored as it is
 +-- ArtifactError              the artifact store cannot be read or written
 +-- TargetError                a compute target
@@ -27,6 +28,10 @@ class MLTrainError(Exception):
 
 class ConfigurationError(MLTrainError):
     """What a user wrote cannot work; repeating it unchanged cannot help."""
+
+
+class AbsentError(ConfigurationError, AttributeError):
+    """Something of Azure ML's SDK that is not here was used; says what to do instead."""
 
 
 class SnapshotError(MLTrainError):

@@ -5,23 +5,30 @@ from __future__ import annotations
 import codecs
 import logging
 import math
-import shutil
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from airflow_mltrain import progress, submission
+from airflow_mltrain import kept_files, progress, submission
+from airflow_mltrain.absent import Explaining, refuse_given
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.pin import pin_environment
 from airflow_mltrain.errors import (
-    ArtifactError,
     ConfigurationError,
     RunCanceledError,
     RunFailedError,
     WaitTimeoutError,
+)
+from airflow_mltrain.runs.choice import (
+    Filter,
+    choose_statuses,
+    is_chosen,
+    tag_texts,
+    type_of,
 )
 from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -34,11 +41,16 @@ if TYPE_CHECKING:
     from airflow_mltrain.workspace import Workspace
 
 _STEP_SECONDS = 1.0
+_PAGE: Final = 100
+_SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+_Names: TypeAlias = list[str]  # within the class, `list` is its method
+_Paths: TypeAlias = Sequence[str | Path]
 
 log = logging.getLogger(__name__)
 
 
-class Run:
+class Run(Explaining):
     """One execution of a script; a light handle on what the run history and the target know."""
 
     def __init__(self, experiment: Experiment, run_id: str) -> None:
@@ -52,6 +64,13 @@ class Run:
 
         record = workspace.history.get(run_id)
         return cls(Experiment(workspace, record.experiment), run_id)
+
+    @staticmethod
+    def get_context(allow_offline: bool = True) -> Any:  # noqa: FBT001, FBT002 - as in Azure ML
+        """The run that the calling script is, as `mltrain.Run.get_context` gives it."""
+        import mltrain  # noqa: PLC0415 - nothing for who submits
+
+        return mltrain.Run.get_context(allow_offline)
 
     def get_status(self) -> RunStatus:
         """Where the run stands now; asks its target where it has not ended."""
@@ -95,13 +114,20 @@ class Run:
         """
         submission.cancel(self._workspace, self.id)
 
-    def get_metrics(self, name: str | None = None, *, recursive: bool = False) -> dict[str, Any]:
+    def get_metrics(
+        self,
+        name: str | None = None,
+        recursive: bool = False,  # noqa: FBT001, FBT002
+        run_type: str | None = None,
+        populate: bool = False,  # noqa: FBT001, FBT002, ARG002 - values are whole in any case
+    ) -> dict[str, Any]:
         """What the script has logged so far, by name.
 
         A name logged once has that value, one logged again the list of its values, and rows of one
         name are a table: a dictionary of columns. With `recursive` those of every child too, each
         run's by its id.
         """
+        refuse_given("Run.get_metrics", {}, {"run_type": run_type})
         progress.refresh(self._workspace, self.id)
         history = self._workspace.history
         if not recursive:
@@ -110,8 +136,13 @@ class Run:
         return {run.id: metrics_by_name(history.get_metrics(run.id, name)) for run in runs}
 
     def get_details(self) -> dict[str, Any]:
-        """What is known of the run, under Azure ML's names."""
+        """What is known of the run, under Azure ML's names.
+
+        `logFiles` says where the log lies once the run has ended, by the names of its files.
+        """
         record = self._record()
+        folder = self._workspace.artifacts.run_folder(self.id).absolute()
+        logs = [folder / kept_files.LOG, *(folder / "logs").rglob("*")]
         return {
             "runId": record.run_id,
             "target": record.target,
@@ -120,10 +151,40 @@ class Run:
             "endTimeUtc": record.ended_at.isoformat() if record.ended_at else None,
             "exitCode": record.exit_code,
             "error": record.error,
+            "warnings": [],
             "properties": {**record.properties, "ContentSnapshotId": record.snapshot_id},
             "tags": dict(record.tags),
+            "inputDatasets": [],
+            "outputDatasets": [],
             "runDefinition": record.config,
+            "logFiles": {
+                path.relative_to(folder).as_posix(): path.as_uri()
+                for path in sorted(logs)
+                if path.is_file()
+            },
         }
+
+    def get_details_with_logs(self) -> dict[str, Any]:
+        """As `get_details`, with the content of each log in `logFiles`, also of one that grows."""
+        logs = kept_files.read_logs(self._workspace, self.id)
+        texts = {name: content.decode(errors="replace") for name, content in logs.items()}
+        return {**self.get_details(), "logFiles": texts}
+
+    def get_all_logs(self, destination: str | Path | None = None) -> _Names:
+        """Write the logs as files, by default below `assets/<run id>`; returns their paths."""
+        folder = Path(destination or Path("assets") / self.id)
+        written = []
+        for name, content in kept_files.read_logs(self._workspace, self.id).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            written.append(str(path))
+        return written
+
+    def get_detailed_status(self) -> dict[str, Any]:
+        """Where the run stands, and why if it failed."""
+        record = progress.refresh(self._workspace, self.id)
+        return {"status": str(record.status), "details": record.error, "cause": None}
 
     def get_environment(self) -> Environment | None:
         """What the run really used: its environment with the exact packages that were installed.
@@ -138,18 +199,71 @@ class Run:
         resolved = self._workspace.history.find_resolved(record.environment_key)
         return asked if resolved is None else pin_environment(asked, resolved)
 
+    @property
+    def status(self) -> str:
+        """The same as `get_status`, as text."""
+        return str(self.get_status())
+
+    @property
+    def type(self) -> str | None:
+        """`azureml.scriptrun` for every run that was submitted; None for one its script began."""
+        return type_of(self._record())
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The same as `get_tags`."""
+        return self.get_tags()
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The same as `get_properties`."""
+        return self.get_properties()
+
     def get_tags(self) -> dict[str, str]:
-        """The run's tags, from its config and from its script."""
+        """The run's tags, from its config, from its script, and from `tag`."""
         return dict(self._record().tags)
+
+    def tag(self, key: str, value: str | float | None = None) -> None:
+        """Set a tag, before or after the run's end."""
+        self.set_tags({key: value})
+
+    def set_tags(self, tags: Mapping[str, str | float | None]) -> None:
+        """Set some tags; the rest stay. Numbers become text, and None is empty text."""
+        self._workspace.history.annotate(self.id, tags=tag_texts(tags))
+
+    def remove_tags(self, tags: Iterable[str] | str) -> None:
+        """Remove these tags; those that are not there are none the less gone."""
+        names = [tags] if isinstance(tags, str) else tags
+        self._workspace.history.annotate(self.id, tags=dict.fromkeys(names))
 
     def get_properties(self) -> dict[str, str]:
         """What was noted when the run was submitted, and by its script."""
         return dict(self._record().properties)
 
+    def add_properties(self, properties: Mapping[str, str | float]) -> None:
+        """Add properties; raises ConfigurationError where one is there, for they never change."""
+        added = tag_texts(properties)
+        known = self.get_properties()
+        if taken := sorted(name for name in added if known.get(name, added[name]) != added[name]):
+            raise ConfigurationError(
+                f"run {self.id} has these properties, which never change: {', '.join(taken)}; "
+                "give others, or set a tag"
+            )
+        self._workspace.history.annotate(self.id, properties=added)
+
     @property
     def display_name(self) -> str:
-        """What its script calls the run; its id where it does not."""
+        """What the run is called for people; its id until that is set, here or by its script."""
         return self._record().display_name or self.id
+
+    @display_name.setter
+    def display_name(self, name: str) -> None:
+        self._workspace.history.annotate(self.id, display_name=str(name))
+
+    @property
+    def name(self) -> str:
+        """The same as `display_name`."""
+        return self.display_name
 
     @property
     def number(self) -> int:
@@ -163,13 +277,27 @@ class Run:
         parent_run_id = self._record().parent_run_id
         return None if parent_run_id is None else Run(self.experiment, parent_run_id)
 
-    def get_children(self, *, recursive: bool = False) -> Iterator[Run]:
-        """The runs that its script has begun so far, in that order."""
+    def get_children(
+        self,
+        recursive: bool = False,  # noqa: FBT001, FBT002
+        tags: Filter = None,
+        properties: Filter = None,
+        type: str | None = None,  # noqa: A002
+        status: str | None = None,
+        _rehydrate_runs: bool = True,  # noqa: FBT001, FBT002
+    ) -> Iterator[Run]:
+        """The runs that its script has begun so far, in that order.
+
+        Only those with these tags and properties, a name or names and values, and this status.
+        """
+        statuses = choose_statuses(status)
         progress.refresh(self._workspace, self.id)
         pending = self._workspace.history.list_children(self.id)
         while pending:
             child = pending.pop(0)
-            yield Run(self.experiment, child.run_id)
+            is_asked = statuses is None or child.status in statuses
+            if is_asked and is_chosen(child, tags, properties, type):
+                yield Run(self.experiment, child.run_id)
             if recursive:
                 pending = self._workspace.history.list_children(child.run_id) + pending
 
@@ -178,45 +306,95 @@ class Run:
         progress.refresh(self._workspace, self.id)
         return self._workspace.history.get_models(self.id)
 
-    def get_file_names(self) -> list[str]:
+    def get_file_names(self) -> _Names:
         """The kept files: `log`, `outputs/...` and `logs/...`; none before the run's end."""
-        folder = self._kept_folder()
-        return sorted(
-            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-        )
+        return kept_files.list_files(self._workspace, self.id)
 
-    def download_file(self, name: str, output_file_path: str | Path | None = None) -> None:
+    def download_file(
+        self,
+        name: str,
+        output_file_path: str | Path | None = None,
+        _validate_checksum: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
         """Copy one kept file; by default to its own name in the current directory.
 
         Raises ArtifactError where the run kept no such file.
         """
-        source = self._kept_folder() / name
         destination = Path(output_file_path or Path(name).name)
-        if name not in self.get_file_names():
-            raise ArtifactError(
-                f"run {self.id} kept no file {name!r}; get_file_names() lists them"
-            )
-        if destination.is_dir():
-            destination /= source.name
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, destination)
+        kept_files.download(self._workspace, self.id, name, destination)
 
     def download_files(
-        self, prefix: str | None = None, output_directory: str | Path = "."
+        self,
+        prefix: str | None = None,
+        output_directory: str | Path | None = None,
+        output_paths: _Paths | None = None,
+        batch_size: int = 100,  # noqa: ARG002 - a file is copied after the other
+        append_prefix: bool = True,  # noqa: FBT001, FBT002
+        timeout_seconds: float | None = None,
     ) -> None:
-        """Copy the kept files whose names start with `prefix`, with their folders."""
-        for name in self.get_file_names():
-            if name.startswith(prefix or ""):
-                self.download_file(name, Path(output_directory) / name)
+        """Copy the kept files whose names start with `prefix`, with their folders.
 
-    def restore_snapshot(self, path: str | Path) -> Path:
-        """Lay out the source directory as it was submitted, in a new folder `path`."""
-        destination = Path(path)
+        They go below `output_directory`, by default the current one, without the prefix unless
+        `append_prefix`; or each to its place in `output_paths`.
+        """
+        refuse_given("Run.download_files", {}, {"timeout_seconds": timeout_seconds})
+        chosen = kept_files.choose_names(
+            self._workspace, self.id, prefix or "", output_paths, append_prefix=append_prefix
+        )
+        for name, path in chosen.items():
+            kept_files.download(
+                self._workspace, self.id, name, Path(output_directory or "") / path
+            )
+
+    def get_snapshot_id(self) -> str:
+        """The id of the source directory as it was submitted."""
+        return self._record().snapshot_id
+
+    def restore_snapshot(
+        self, snapshot_id: str | None = None, path: str | Path | None = None
+    ) -> Path:
+        """Lay out the source directory as it was submitted, in a new folder, and return it.
+
+        `snapshot_id` is another run's, `path` by default a folder with the name of this run's id.
+        """
+        if snapshot_id is not None and not _SNAPSHOT_ID.fullmatch(str(snapshot_id)):
+            raise ConfigurationError(
+                f"{str(snapshot_id)!r} is no snapshot id; give the folder as path="
+            )
+        destination = Path(path or self.id)
         if destination.exists() and any(destination.iterdir()):
             raise ConfigurationError(f"{destination} is not empty; name a new folder")
         blobs = self._workspace.artifacts.blobs
-        restore_snapshot(self._record().snapshot_id, blobs, destination)
+        restore_snapshot(snapshot_id or self.get_snapshot_id(), blobs, destination)
         return destination
+
+    @staticmethod
+    def list(
+        experiment: Experiment,
+        type: str | None = None,  # noqa: A002
+        tags: Filter = None,
+        properties: Filter = None,
+        status: str | None = None,
+        include_children: bool = False,  # noqa: FBT001, FBT002
+        _rehydrate_runs: bool = True,  # noqa: FBT001, FBT002
+    ) -> Iterator[Run]:
+        """The experiment's runs, newest first, read as they are asked for.
+
+        Only those with these tags and properties, a name or names and values, and this status.
+        Where they stand is as the history knows; `get_status` of each asks its target.
+        """
+        history, last, statuses = experiment.workspace.history, None, choose_statuses(status)
+        while page := history.list_runs(
+            experiment.name,
+            limit=_PAGE,
+            older_than=last,
+            statuses=statuses,
+            include_children=include_children,
+        ):
+            for record in page:
+                if is_chosen(record, tags, properties, type):
+                    yield Run(experiment, record.run_id)
+            last = page[-1]
 
     def __repr__(self) -> str:
         return f"Run(experiment={self.experiment.name!r}, id={self.id!r})"
@@ -261,9 +439,8 @@ class Run:
     def _record(self) -> RunRecord:
         return self._workspace.history.get(self.id)
 
-    def _kept_folder(self) -> Path:
-        progress.refresh(self._workspace, self.id)
-        return self._workspace.artifacts.run_folder(self.id)
+
+ScriptRun = Run  # what submitting a script gives; Azure ML has a class for it
 
 
 def _print_log() -> Callable[[bytes], None]:

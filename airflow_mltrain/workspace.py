@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from airflow_mltrain.absent import Explaining
 from airflow_mltrain.artifacts import ArtifactStore
 from airflow_mltrain.config.environment import Environment, look_again
 from airflow_mltrain.config.environment_reference import (
@@ -35,18 +37,44 @@ _SHOWN_NAMES: Final = 20
 log = logging.getLogger(__name__)
 
 
-class Workspace:
+class Workspace(Explaining):
     """Where runs are recorded and their artifacts kept; cheap to make, opened at first use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
     @classmethod
-    def from_config(cls) -> Workspace:
+    def from_config(
+        cls,
+        path: str | None = None,
+        auth: Any = None,
+        _logger: Any = None,
+        _file_name: str | None = None,
+    ) -> Workspace:
         """The workspace of `[mltrain]` in airflow.cfg.
 
         With nothing configured it is embedded: SQLite and a folder below `$AIRFLOW_HOME/mltrain`.
+        What is given counts for nothing, as one warning says.
         """
+        _warn_unused("from_config", {"path": path, "auth": auth, "_file_name": _file_name})
+        return cls(read_settings())
+
+    @classmethod
+    def get(
+        cls,
+        name: str,
+        auth: Any = None,
+        subscription_id: str | None = None,
+        resource_group: str | None = None,
+        location: str | None = None,
+        cloud: str = "AzureCloud",
+        id: str | None = None,  # noqa: A002
+    ) -> Workspace:
+        """The same as `from_config`: there is one; one warning names what counts for nothing."""
+        given = {"name": name, "auth": auth, "subscription_id": subscription_id}
+        given |= {"resource_group": resource_group, "location": location, "id": id}
+        given["cloud"] = None if cloud == "AzureCloud" else cloud
+        _warn_unused("get", given)
         return cls(read_settings())
 
     @cached_property
@@ -76,6 +104,11 @@ class Workspace:
         if found is None:
             raise ConfigurationError(self._describe_unknown(reference))
         return found
+
+    @property
+    def environments(self) -> dict[str, Environment]:
+        """The same as `list_environments`."""
+        return self.list_environments()
 
     def list_environments(self) -> dict[str, Environment]:
         """Every registered environment in its newest version, and the curated ones, by name.
@@ -145,6 +178,9 @@ class Workspace:
                 rules=read_docker_rules(path, dockerfile_path),
             ).snapshot_id
 
+    def __repr__(self) -> str:
+        return f"Workspace({self.history.address!r}, {str(self.settings.artifacts)!r})"
+
     def _find_environment(self, reference: EnvironmentReference) -> Environment | None:
         label = None if reference.label == LATEST else reference.label
         if reference.name in CURATED_NAMES:
@@ -180,6 +216,15 @@ class Workspace:
         return (
             f"environment {reference.name!r} has no {wanted}; its newest version is "
             f"{max(versions)}, and its labels are: {', '.join(labels) or 'none'}"
+        )
+
+
+def _warn_unused(method: str, given: Mapping[str, object]) -> None:
+    if unused := [name for name, value in given.items() if value is not None]:
+        warnings.warn(
+            f"Workspace.{method}: {', '.join(unused)} can be left out, and count for nothing: the "
+            "workspace is the one that [mltrain] in airflow.cfg names",
+            stacklevel=3,
         )
 
 

@@ -89,7 +89,7 @@ def test_what_runs_and_environments_refer_to_stays(workspace: Workspace, project
     assert (gone.run_ids, gone.blobs.count, gone.blobs.size_bytes) == ((), 1, len(b"nobody's"))
     assert blobs_in(workspace) == before
     assert (workspace.artifacts.run_folder(run.id) / "log").read_text() == "kept\n"
-    run.restore_snapshot(project / "restored")
+    run.restore_snapshot(path=project / "restored")
 
 
 def test_what_is_young_stays_and_so_does_what_a_young_snapshot_lists(

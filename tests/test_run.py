@@ -191,6 +191,52 @@ def test_files_come_back_with_their_folders(
     assert (tmp_path / "model.bin").read_bytes() == bytes(range(256))
 
 
+def test_files_go_where_they_are_wanted(
+    experiment: Experiment, project: Path, tmp_path: Path
+) -> None:
+    run = submit(
+        experiment,
+        project,
+        "for name in 'ab': open(f'outputs/{name}', 'w').write(name)",
+    )
+    run.wait_for_completion()
+
+    run.download_files("outputs/", tmp_path / "bare", append_prefix=False)
+    run.download_files("outputs/", None, [str(tmp_path / "one"), str(tmp_path / "two")])
+
+    assert (tmp_path / "bare/a").read_text() + (tmp_path / "bare/b").read_text() == "ab"
+    assert (tmp_path / "one").read_text() + (tmp_path / "two").read_text() == "ab"
+    with pytest.raises(ConfigurationError, match="1 paths for 2 files: outputs/a, outputs/b"):
+        run.download_files("outputs/", output_paths=["one"])
+
+
+def test_details_with_logs_hold_what_is_there_so_far_and_all_at_the_end(
+    experiment: Experiment, project: Path, tmp_path: Path
+) -> None:
+    run = submit(
+        experiment,
+        project,
+        """
+        import os, time
+        print("begun", flush=True)
+        open("logs/deep.txt", "w").write("deep")
+        while not os.path.exists("../../../go"): time.sleep(0.05)
+        print("done")
+        """,
+    )
+    while run.get_details_with_logs()["logFiles"] != {"log": "begun\n"}:
+        assert not run.get_status().is_terminal
+
+    (tmp_path / "local" / "go").touch()
+    run.wait_for_completion()
+    details = run.get_details_with_logs()
+    written = run.get_all_logs(tmp_path / "all")
+
+    assert details["logFiles"] == {"log": "begun\ndone\n", "logs/deep.txt": "deep"}
+    assert sorted(run.get_details()["logFiles"]) == ["log", "logs/deep.txt"]
+    assert [Path(path).read_text() for path in written] == ["begun\ndone\n", "deep"]
+
+
 @pytest.mark.parametrize("name", ["outputs/absent", "../../history.db", "/etc/passwd", "outputs"])
 def test_only_kept_files_can_be_downloaded(
     experiment: Experiment, project: Path, tmp_path: Path, name: str
@@ -209,11 +255,11 @@ def test_a_snapshot_is_restored_as_it_was_submitted(
     (project / "train.py").write_text("edited later")
     run.wait_for_completion()
 
-    restored = run.restore_snapshot(tmp_path / "restored")
+    restored = run.restore_snapshot(path=tmp_path / "restored")
 
     assert (restored / "train.py").read_text() == "print('first')"
     with pytest.raises(ConfigurationError, match="not empty"):
-        run.restore_snapshot(restored)
+        run.restore_snapshot(path=restored)
 
 
 def test_an_unknown_run_is_named(experiment: Experiment) -> None:

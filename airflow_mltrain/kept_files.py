@@ -1,0 +1,74 @@
+"""The files that a run left, and its log, also while it goes on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from airflow_mltrain import progress
+from airflow_mltrain.errors import ArtifactError, ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_mltrain.workspace import Workspace
+
+LOG = "log"
+
+
+def list_files(workspace: Workspace, run_id: str) -> list[str]:
+    """The kept files: `log`, `outputs/...` and `logs/...`; none before the run's end."""
+    progress.refresh(workspace, run_id)
+    folder = workspace.artifacts.run_folder(run_id)
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def download(workspace: Workspace, run_id: str, name: str, destination: Path) -> None:
+    """Copy one kept file as `copy` does; raises ArtifactError where the run kept no such file."""
+    if name not in list_files(workspace, run_id):
+        raise ArtifactError(f"run {run_id} kept no file {name!r}; get_file_names() lists them")
+    copy(workspace, run_id, name, destination)
+
+
+def copy(workspace: Workspace, run_id: str, name: str, destination: Path) -> None:
+    """Copy a file that `list_files` names, into `destination` where that is a folder."""
+    if destination.is_dir():
+        destination /= PurePosixPath(name).name
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(workspace.artifacts.run_folder(run_id) / name, destination)
+
+
+def choose_names(
+    workspace: Workspace,
+    run_id: str,
+    prefix: str,
+    output_paths: Sequence[str | Path] | None,
+    *,
+    append_prefix: bool,
+) -> dict[str, Path]:
+    """Where each kept file whose name starts with `prefix` goes, below an output directory."""
+    names = [name for name in list_files(workspace, run_id) if name.startswith(prefix)]
+    if output_paths is not None:
+        if len(output_paths) != len(names):
+            raise ConfigurationError(
+                f"output_paths has {len(output_paths)} paths for {len(names)} files: "
+                f"{', '.join(names[:20])}; give one for each, or leave it out"
+            )
+        return dict(zip(names, map(Path, output_paths), strict=True))
+    if append_prefix:
+        return {name: Path(name) for name in names}
+    return {name: Path(name[len(prefix) :].lstrip("/") or Path(name).name) for name in names}
+
+
+def read_logs(workspace: Workspace, run_id: str) -> dict[str, bytes]:
+    """The run's log as far as it has come, and once it has ended its files in `logs/` too."""
+    content = bytearray()
+    for step in progress.follow(workspace, run_id, log_position=0, wait_seconds=0.0):
+        content += step.log
+        if not step.log:
+            break
+    folder = workspace.artifacts.run_folder(run_id)
+    names = [name for name in list_files(workspace, run_id) if name.startswith("logs/")]
+    return {LOG: bytes(content), **{name: (folder / name).read_bytes() for name in names}}
