@@ -14,6 +14,7 @@ _DATA: Final = "pass the path or address of the data in arguments, and read it i
 _ONE_PROCESS: Final = (
     "a run is one process of one machine; begin the others in the script, or use a Spark target"
 )
+_RESUME: Final = "a retry finds what the run before it left in Run.previous_outputs"
 _SWEEP: Final = "submit a run for each set of arguments, in a Dag by mapping the task"
 _PIPELINE: Final = "a pipeline is a Dag: SubmitTrainingRunOperator is a step of it"
 _NO_LOGIN: Final = "nobody logs in: the workspace is what [mltrain] in airflow.cfg names"
@@ -70,6 +71,42 @@ MEMBERS: Final = {
         **dict.fromkeys(("models", "webservices", "images"), _SERVING),
         "get_mlflow_tracking_uri": "metrics are in the run history: run.get_metrics()",
     },
+    "ScriptRunConfig": {
+        "distributed_job_config": _ONE_PROCESS,
+        "resume_from": _RESUME,
+    },
+    "RunConfiguration": {
+        **dict.fromkeys(("communicator", "node_count", "mpi", "tensorflow"), _ONE_PROCESS),
+        **dict.fromkeys(("pytorch", "paralleltask"), _ONE_PROCESS),
+        **dict.fromkeys(("script", "arguments", "command"), "give it to ScriptRunConfig"),
+        **dict.fromkeys(("data_references", "data", "datacaches", "output_data"), _DATA),
+        "source_directory_data_store": "the source directory is kept in the artifact store",
+        "history": "outputs/ and logs/ are always kept, and so is the source directory",
+        "hdi": "the connection of a Spark compute target says its deploy mode",
+        **dict.fromkeys(("amlcompute", "kubernetescompute"), _CONNECTIONS),
+        "priority": "give the task a pool and a priority_weight in Airflow",
+        "credential_passthrough": "give environment variables a SecretReference",
+        "services": "log in on the target itself, while the run goes on",
+        "auto_prepare_environment": "an environment is always prepared; leave it out",
+    },
+    "Environment": {
+        **dict.fromkeys(("databricks", "r"), "a script is started by Python, or is a command"),
+        "inferencing_stack_version": _SERVING,
+        "asset_id": "an environment is known by its name and version",
+    },
+    "PythonSection": {
+        "conda_dependencies_file": "assign CondaDependencies(path) to conda_dependencies",
+    },
+    "DockerSection": {
+        "enabled": "a Docker compute target runs images, others do not; leave it out, or require "
+        "one with run_config.docker = DockerConfiguration(use_docker=True)",
+        "use_docker": "it is run_config.docker = DockerConfiguration(use_docker=True)",
+        **dict.fromkeys(("gpu_support", "shared_volumes"), "leave it out"),
+        "base_image_registry": "give the registry's login in the compute target's connection",
+        "platform": "an image runs on the platform of its engine",
+    },
+    "SparkSection": {"precache_packages": "Spark packages are fetched when they are needed"},
+    "SparkConfiguration": {"precache_packages": "leave it out"},
     "CondaDependencies": {
         **dict.fromkeys(
             ("add_cntk_package", "add_tensorflow_pip_package", "add_tensorflow_conda_package"),

@@ -27,6 +27,7 @@ from airflow_mltrain.runs.choice import (
     Filter,
     choose_statuses,
     is_chosen,
+    name_tags,
     tag_texts,
     type_of,
 )
@@ -295,7 +296,7 @@ class Run(Explaining):
         pending = self._workspace.history.list_children(self.id)
         while pending:
             child = pending.pop(0)
-            is_asked = statuses is None or child.status in statuses
+            is_asked = not statuses or child.status in statuses
             if is_asked and is_chosen(child, tags, properties, type):
                 yield Run(self.experiment, child.run_id)
             if recursive:
@@ -387,14 +388,15 @@ class Run(Explaining):
         while page := history.list_runs(
             experiment.name,
             limit=_PAGE,
-            older_than=last,
             statuses=statuses,
+            tags=name_tags(tags),
+            before=last,
             include_children=include_children,
         ):
             for record in page:
                 if is_chosen(record, tags, properties, type):
                     yield Run(experiment, record.run_id)
-            last = page[-1]
+            last = page[-1].run_id
 
     def __repr__(self) -> str:
         return f"Run(experiment={self.experiment.name!r}, id={self.id!r})"

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_mltrain.airflow_secret import look_up_secrets
+from airflow_mltrain.config.docker_configuration import apply_docker
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.plan import (
@@ -269,6 +270,9 @@ def _record(
     config = config.model_copy(deep=True)
     if isinstance(config.run_config.environment, str):
         config.run_config.environment = workspace.get_environment(config.run_config.environment)
+    config.run_config.environment = apply_docker(
+        config.run_config.docker, config.run_config.environment, runs_images=target.runs_images
+    )
     _check_environment(workspace, config, target)
     config.check()
     resources = config.run_config.resources

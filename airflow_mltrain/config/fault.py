@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from airflow_mltrain.absent import MEMBERS
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -86,6 +88,9 @@ def _describe_type(value: object) -> str:
 
 
 def _describe_unknown(model: type[BaseModel], name: int | str) -> str:
+    for base in model.__mro__:
+        if remedy := MEMBERS.get(base.__name__, {}).get(str(name)):
+            return f"Azure ML has it, and it is not here: {remedy}"
     suggestion = _suggest(model, str(name))
     question = f"; did you mean {suggestion}?" if suggestion else "."
     return f"there is no such name{question} Valid names: {', '.join(sorted(_names(model)))}"

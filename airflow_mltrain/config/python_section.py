@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from packaging.utils import InvalidName, canonicalize_name
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from airflow_mltrain.config.conda_package import check_channel, check_conda_package
+from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.package_url import UrlHolder, check_url
 from airflow_mltrain.config.requirement import check_constraint, check_hashes, check_requirement
 from airflow_mltrain.config.text import NonEmptyText, is_template
+from airflow_mltrain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_mltrain.config.conda_dependencies import CondaDependencies
 
 _VERSION = re.compile(r"3\.([0-9]+)(\.[0-9]+)?")
 _OLDEST_MINOR = 8
@@ -100,3 +105,21 @@ class PythonSection(UrlHolder):
     conda_channels: list[Annotated[NonEmptyText, AfterValidator(check_channel)]] = Field(
         default_factory=list
     )
+
+    @property
+    def conda_dependencies(self) -> CondaDependencies:
+        """The packages by Azure ML's names; what is changed there is changed here."""
+        from airflow_mltrain.config.conda_dependencies import CondaDependencies  # noqa: PLC0415
+
+        return CondaDependencies(_underlying_structure=self)
+
+    @conda_dependencies.setter
+    def conda_dependencies(self, dependencies: CondaDependencies) -> None:
+        from airflow_mltrain.config.conda_dependencies import CondaDependencies  # noqa: PLC0415
+
+        if not isinstance(dependencies, CondaDependencies):
+            raise ConfigurationError(
+                f"PythonSection.conda_dependencies: {describe(dependencies)} was given; it should "
+                "be a CondaDependencies"
+            )
+        dependencies.assign_to(self)

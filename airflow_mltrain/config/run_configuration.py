@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
+from airflow_mltrain.config.docker_configuration import DockerConfiguration
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
 from airflow_mltrain.config.model import ConfigModel
@@ -29,6 +37,10 @@ def _find_framework(given: object) -> object:
 
 def _check_name(reference: str) -> str:
     return reference if is_template(reference) else check_reference(reference)
+
+
+def _find_name(given: object) -> object:
+    return given if isinstance(given, str) else getattr(given, "name", given)
 
 
 def _refuse_bool(given: object) -> object:
@@ -58,6 +70,9 @@ EnvironmentChoice: TypeAlias = Annotated[
     ),
 ]
 
+TargetName: TypeAlias = Annotated[NonEmptyText, BeforeValidator(_find_name)]
+"""The name of a compute target; what has a `name` will do."""
+
 DurationSeconds: TypeAlias = Annotated[int, BeforeValidator(_refuse_bool), Field(gt=0, lt=2**31)]
 
 
@@ -68,11 +83,29 @@ class RunConfiguration(ConfigModel):
     on the target counts towards `prepare_timeout_seconds` and not towards the run's duration.
     """
 
-    target: NonEmptyText = "local"
+    target: TargetName = "local"
     framework: Framework = "Python"
     environment: EnvironmentChoice | None = None
     environment_variables: RunVariables = Field(default_factory=dict, repr=False)
     resources: ResourcesSection = Field(default_factory=ResourcesSection)
     spark: SparkConfiguration = Field(default_factory=SparkConfiguration)
+    docker: DockerConfiguration | None = None
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
     prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_conda_dependencies(cls, given: object) -> object:
+        """Azure ML's `RunConfiguration(conda_dependencies=...)` is an environment with those."""
+        if not isinstance(given, Mapping) or "conda_dependencies" not in given:
+            return given
+        values = {name: value for name, value in given.items() if name != "conda_dependencies"}
+        if given["conda_dependencies"] is None:
+            return values
+        if values.get("environment") is not None:
+            raise ValueError(
+                "environment and conda_dependencies were both given; give one of them"
+            )
+        environment = Environment("conda-dependencies")
+        environment.python.conda_dependencies = given["conda_dependencies"]
+        return {**values, "environment": environment}

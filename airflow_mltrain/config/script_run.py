@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from airflow_mltrain.absent import MEMBERS
 from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.model import ConfigModel, only_names_fields, validate_again
 from airflow_mltrain.config.run_configuration import RunConfiguration
@@ -25,13 +26,17 @@ from airflow_mltrain.config.text import (
 from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_mltrain.config.docker_configuration import DockerConfiguration
     from airflow_mltrain.config.environment import Environment
 
 _SHORTCUTS = {
     "compute_target": "target",
     "environment": "environment",
     "max_run_duration_seconds": "max_run_duration_seconds",
+    "docker_runtime_config": "docker",
 }
+
+_ABSENT = MEMBERS["ScriptRunConfig"].keys()
 
 
 def _write_path(given: object) -> object:
@@ -89,9 +94,9 @@ Command: TypeAlias = Annotated[
 class ScriptRunConfig(ConfigModel):
     """What to run; its `run_config` says where and in which environment.
 
-    `compute_target`, `environment` and `max_run_duration_seconds` are short for the same settings
-    of `run_config`, and write through to it. The `run_config` that was given is kept, not copied,
-    unless a shortcut has to change it.
+    `compute_target`, `environment`, `max_run_duration_seconds` and `docker_runtime_config` are
+    short for settings of `run_config`, and write through to it. The `run_config` that was given is
+    kept, not copied, unless a shortcut has to change it.
     """
 
     source_directory: LocalPath
@@ -113,9 +118,10 @@ class ScriptRunConfig(ConfigModel):
         arguments: Sequence[str | float | os.PathLike[str]] | str | None = None,
         run_config: RunConfiguration | Mapping[str, Any] | None = None,
         *,
-        compute_target: str | None = None,
+        compute_target: Any = None,
         environment: Environment | Mapping[str, Any] | str | None = None,
         max_run_duration_seconds: int | None = None,
+        docker_runtime_config: DockerConfiguration | None = None,
         command: Sequence[str | float | os.PathLike[str]] | str | None = None,
         tags: Mapping[str, str | float] | None = None,
         **unknown: NoReturn,  # to be refused like every unknown name; type checkers allow none
@@ -127,9 +133,11 @@ class ScriptRunConfig(ConfigModel):
             "compute_target": compute_target,
             "environment": environment,
             "max_run_duration_seconds": max_run_duration_seconds,
+            "docker_runtime_config": docker_runtime_config,
             "command": command,
             "tags": tags,
         }
+        given |= {name: unknown.pop(name) for name in _ABSENT & unknown.keys()}
         values = {name: value for name, value in given.items() if value is not None}
         super().__init__(source_directory=source_directory, **values, **unknown)
 
@@ -175,6 +183,15 @@ class ScriptRunConfig(ConfigModel):
     @max_run_duration_seconds.setter
     def max_run_duration_seconds(self, seconds: int | None) -> None:
         self.run_config.max_run_duration_seconds = seconds
+
+    @property
+    def docker_runtime_config(self) -> DockerConfiguration | None:
+        """Whether it needs a container, `run_config.docker`."""
+        return self.run_config.docker
+
+    @docker_runtime_config.setter
+    def docker_runtime_config(self, docker: DockerConfiguration | None) -> None:
+        self.run_config.docker = docker
 
     def argv(self, interpreter: str) -> list[str]:
         """The command line, to be started in the source directory; a script by `interpreter`.

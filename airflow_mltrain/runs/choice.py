@@ -30,15 +30,22 @@ def has(found: Mapping[str, str], asked: Filter) -> bool:
     return all(found.get(name) == str(value) for name, value in asked.items())
 
 
+def name_tags(asked: Filter) -> dict[str, str | None]:
+    """The tags as the run history looks for them."""
+    if asked is None or isinstance(asked, str):
+        return {} if asked is None else {asked: None}
+    return {name: str(value) for name, value in asked.items()}
+
+
 def type_of(record: RunRecord) -> str | None:
     """What Azure ML calls a run that was submitted; None for one that a script began."""
     return _SUBMITTED if record.parent_run_id is None else None
 
 
-def choose_statuses(status: str | None) -> list[RunStatus] | None:
-    """The status as a choice of one, or None for all; raises ConfigurationError for no status."""
+def choose_statuses(status: str | None) -> list[RunStatus]:
+    """The status as a choice of one, or none for all; raises ConfigurationError for no status."""
     if status is None:
-        return None
+        return []
     try:
         return [RunStatus(status)]
     except ValueError:

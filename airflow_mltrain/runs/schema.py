@@ -29,7 +29,7 @@ from airflow_mltrain.runs.status import RunStatus
 if TYPE_CHECKING:
     from sqlalchemy.engine import RowMapping
 
-SCHEMA_VERSION = "0004"  # the newest revision in migrations/versions
+SCHEMA_VERSION = "0005"  # the newest revision in migrations/versions
 VERSION_TABLE = "mltrain_schema_version"
 
 _SUBMISSION = ("dag_id", "dag_run_id", "task_id", "map_index")

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from airflow_mltrain.config.docker_configuration import DockerConfiguration
 from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSection
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.python_section import IndexSection, PythonSection
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "build_context": DockerBuildContext,
     "spark": SparkSection,
     "SparkConfiguration": SparkConfiguration,
+    "DockerConfiguration": DockerConfiguration,
 }
 
 

@@ -94,8 +94,12 @@ def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> Non
         RunConfiguration.model_validate({"node_count": -5, "comunicator": "x"})
 
     assert len(str(refusal.value).splitlines()) == 2
-    assert "RunConfiguration.node_count: there is no such name" in str(refusal.value)
-    assert "Valid names: environment, environment_variables, framework" in str(refusal.value)
+    assert "RunConfiguration.node_count: Azure ML has it, and it is not here: a run is" in str(
+        refusal.value
+    )
+    assert "Valid names: docker, environment, environment_variables, framework" in str(
+        refusal.value
+    )
 
 
 def test_faults_deep_inside_are_named_with_their_whole_key() -> None:
