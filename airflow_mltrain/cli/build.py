@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
+from airflow_mltrain.cli.interrupt import interrupts_held
 from airflow_mltrain.environments.check import ENVIRONMENTS_EXPERIMENT, environment_check
 from airflow_mltrain.experiment import Experiment
 from airflow_mltrain.run import Run
@@ -27,7 +24,7 @@ def build_environment(arguments: Namespace) -> int:
     )
     run = None
     try:
-        with _interrupts_held():
+        with interrupts_held():
             run = Experiment(workspace, ENVIRONMENTS_EXPERIMENT).submit(config)
         print(f"run {run.id} on {arguments.target}", flush=True)
         details = run.wait_for_completion(show_output=True, raise_on_error=False)
@@ -43,26 +40,6 @@ def build_environment(arguments: Namespace) -> int:
     else:
         print(f"{arguments.environment} is ready on {arguments.target}: {record.environment_key}")
     return 0
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let an interrupt wait until what was begun can be undone; a second one does not wait."""
-    is_interrupted = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal is_interrupted
-        if is_interrupted:
-            signal.default_int_handler(number, frame)
-        is_interrupted = True
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if is_interrupted:
-        raise KeyboardInterrupt
 
 
 def _cancel(run: Run) -> int:

@@ -14,7 +14,13 @@ from airflow_mltrain.cli.option import (
     read_gigabytes,
     read_seconds,
 )
-from airflow_mltrain.cli.run_options import define_list, define_show
+from airflow_mltrain.cli.run_options import (
+    define_cancel,
+    define_list,
+    define_logs,
+    define_run,
+    define_show,
+)
 
 
 def _define_environment_list(parser: ArgumentParser) -> None:
@@ -100,6 +106,13 @@ GROUPS: Final = {
 
 COMMANDS: Final = (
     Command(
+        "run",
+        "run a script on a target, show its log, and end as it ends",
+        define_run,
+        "airflow_mltrain.cli.run_submit:run_script",
+        is_quick=True,
+    ),
+    Command(
         "list",
         "list the runs that were submitted, newest first",
         define_list,
@@ -111,6 +124,20 @@ COMMANDS: Final = (
         "show what is known of a run: what it ran, how it went, its metrics and its children",
         define_show,
         "airflow_mltrain.cli.run_show:show_run",
+        is_quick=True,
+    ),
+    Command(
+        "logs",
+        "print the log of a run, and follow it",
+        define_logs,
+        "airflow_mltrain.cli.run_log:show_log",
+        is_quick=True,
+    ),
+    Command(
+        "cancel",
+        "end runs, with every process that they started",
+        define_cancel,
+        "airflow_mltrain.cli.run_cancel:cancel_runs",
         is_quick=True,
     ),
     Command(

@@ -22,7 +22,10 @@ _FAILED, _INTERRUPTED = 1, 130  # usage errors are argparse's: 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; raises SystemExit for a usage error."""
-    arguments = _make_parser().parse_args(argv)
+    words, behind = _split(sys.argv[1:] if argv is None else argv)
+    arguments = _make_parser().parse_args(words)
+    if behind:
+        arguments.arguments += behind
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may have any letter
     try:
@@ -40,6 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return _INTERRUPTED
     return exit_code
+
+
+def _split(argv: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+    """What is for us, and what stands behind `run ... --`: argparse would take some of it."""
+    if "--" not in argv or argv[0] != "run":
+        return argv, []
+    place = argv.index("--")
+    return argv[:place], list(argv[place + 1 :])
 
 
 def _carry_out(arguments: Namespace) -> int:

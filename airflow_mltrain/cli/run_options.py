@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Final
 
-from airflow_mltrain.cli.option import add_json
+from airflow_mltrain.cli.option import add_json, add_target, read_seconds
 from airflow_mltrain.runs.status import RunStatus
 
 _PAGE: Final = 20
@@ -44,6 +44,78 @@ def define_list(parser: ArgumentParser) -> None:
     add_json(parser)
 
 
+def define_run(parser: ArgumentParser) -> None:
+    """Take what is to be run, and where."""
+    parser.add_argument("script", metavar="SCRIPT", help="the script, in the source directory")
+    parser.add_argument(
+        "arguments",
+        metavar="-- ARGUMENT",
+        nargs="*",
+        help="all that stands behind -- goes to the script as it is",
+    )
+    parser.add_argument(
+        "--source-directory",
+        "-s",
+        metavar="DIRECTORY",
+        default=".",
+        help="what the script needs of files (default: the current directory)",
+    )
+    add_target(parser)
+    parser.add_argument(
+        "--experiment",
+        "-e",
+        metavar="NAME",
+        help="the group of runs (default: the name of the source directory)",
+    )
+    parser.add_argument(
+        "--environment",
+        metavar="NAME[:VERSION|@LABEL]",
+        help="the environment (default: the target's own Python)",
+    )
+    parser.add_argument(
+        "--tag",
+        metavar="NAME[=VALUE]",
+        type=_read_tag,
+        action="append",
+        default=[],
+        help="a tag of the run; may be repeated",
+    )
+    parser.add_argument(
+        "--gpus", metavar="N", type=_read_count, default=0, help="how many GPUs it is to have"
+    )
+    parser.add_argument(
+        "--max-run-duration",
+        metavar="SECONDS",
+        type=read_seconds,
+        help="how long the script may take (default: 30 days)",
+    )
+    parser.add_argument(
+        "--detach",
+        "-d",
+        action="store_true",
+        help="print the run id as soon as the run has begun, and let it go on",
+    )
+
+
+def define_logs(parser: ArgumentParser) -> None:
+    """Take whose log is meant, and how much of it."""
+    _add_run(parser)
+    parser.add_argument(
+        "--follow", "-f", action="store_true", help="go on until the run has ended"
+    )
+    parser.add_argument(
+        "--tail", metavar="N", type=_read_count, help="begin with the last N lines"
+    )
+
+
+def define_cancel(parser: ArgumentParser) -> None:
+    """Take which runs are meant."""
+    parser.add_argument("run_ids", metavar="RUN_ID", nargs="+", help="the runs")
+    parser.add_argument(
+        "--no-wait", action="store_true", help="ask for their end, and do not wait for it"
+    )
+
+
 def define_show(parser: ArgumentParser) -> None:
     """Take which run is meant."""
     _add_run(parser)
@@ -64,6 +136,11 @@ def _read_status(text: str) -> RunStatus:
 def _read_wanted_tag(text: str) -> tuple[str, str | None]:
     name, equals, value = text.partition("=")
     return name, value if equals else None
+
+
+def _read_tag(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def _read_count(text: str) -> int:
