@@ -379,6 +379,7 @@ def _job(
             },
         },
         max_run_duration_seconds=config.run_config.max_run_duration_seconds,
+        lease_seconds=config.run_config.lease_seconds,
         cancel_grace_seconds=workspace.settings.cancel_grace_seconds,
         image=_image_request(workspace, plan),
         resources=Resources(

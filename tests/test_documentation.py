@@ -78,6 +78,7 @@ def test_every_row_of_the_cancel_intents_has_its_tests(row: str) -> None:
         *("person cancels", "marked failed", "marked success", "cleared", "execution_timeout"),
         *("timeout of a sensor", "max_run_duration", "dagrun_timeout", "last attempt", "drained"),
         *("triggerer restarts", "trigger moves", "scheduler restarts", "heartbeat"),
+        "nobody watches",
     ],
 )
 def test_the_cancel_intents_are_all_there(event: str) -> None:

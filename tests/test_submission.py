@@ -70,6 +70,16 @@ def test_a_run_is_recorded_with_its_end(workspace: Workspace, tmp_path: Path) ->
     assert workspace.history.get(record.run_id) == record
 
 
+def test_a_lease_reaches_the_job(workspace: Workspace, tmp_path: Path) -> None:
+    config = make_config(tmp_path, "print('done')")
+    config.run_config.lease_seconds = 1800
+
+    record = ended(workspace, submission.submit(workspace, "churn", config))
+
+    folder = workspace.settings.local_root / "runs" / record.run_id
+    assert json.loads((folder / "state.json").read_text())["lease_seconds"] == 1800
+
+
 def test_a_retry_adopts_the_run(workspace: Workspace, tmp_path: Path, diary: Path) -> None:
     config = make_config(tmp_path, noting(diary, seconds=0.5))
     first = submission.submit(workspace, "churn", config, FIRST)

@@ -26,6 +26,8 @@ from airflow_mltrain.config.text import NonEmptyText, is_template
 _FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
 _THIRTY_DAYS_IN_SECONDS = 30 * 24 * 3600
 _ONE_HOUR_IN_SECONDS = 3600
+# A watcher whose connection is dead notices after 20 seconds, and tries again up to 30 apart.
+_LEAST_LEASE_SECONDS = 120
 
 
 def _find_framework(given: object) -> object:
@@ -47,6 +49,15 @@ def _refuse_bool(given: object) -> object:
     if isinstance(given, bool):
         raise ValueError("it should be a whole number of seconds, or None for no limit")  # noqa: TRY004 - pydantic collects ValueErrors
     return given
+
+
+def _check_lease(seconds: int | None) -> int | None:
+    if seconds is not None and seconds < _LEAST_LEASE_SECONDS:
+        raise ValueError(
+            f"it should be at least {_LEAST_LEASE_SECONDS}, or None for no lease: who watches a "
+            "run and loses its target for a moment is not back sooner"
+        )
+    return seconds
 
 
 def _find_branch(given: object) -> str | None:
@@ -91,6 +102,7 @@ class RunConfiguration(ConfigModel):
     spark: SparkConfiguration = Field(default_factory=SparkConfiguration)
     docker: DockerConfiguration | None = None
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
+    lease_seconds: Annotated[DurationSeconds | None, AfterValidator(_check_lease)] = None
     prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS
 
     @model_validator(mode="before")

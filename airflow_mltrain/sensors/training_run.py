@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_mltrain.workspace import Workspace
 
 _POKE_SECONDS = 5.0
+_RESCHEDULE_SECONDS = 30.0  # that a busy scheduler may add to the time between two looks
 
 
 class TrainingRunSensor(BaseSensorOperator):
@@ -95,6 +96,7 @@ class TrainingRunSensor(BaseSensorOperator):
         except UNANSWERED:
             return PokeReturnValue(is_done=False)
         if not record.status.is_terminal:
+            self._require_looks_within_lease(record)
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(workspace, record))
 
@@ -177,6 +179,18 @@ class TrainingRunSensor(BaseSensorOperator):
                     f"run {self.run_id} is still {record.status} after {self.timeout} seconds; "
                     "it goes on"
                 )
+
+    def _require_looks_within_lease(self, record: RunRecord) -> None:
+        """Fail where the run would stop itself between two looks."""
+        lease_seconds = record.config["run_config"].get("lease_seconds")
+        if lease_seconds is None or 2 * self.poke_interval + _RESCHEDULE_SECONDS <= lease_seconds:
+            return
+        raise AirflowFailException(
+            f"run {record.run_id} stops itself when nobody asks after it for lease_seconds = "
+            f"{lease_seconds}, and this sensor may look too seldom: give it a poke_interval of at "
+            f"most {(lease_seconds - _RESCHEDULE_SECONDS) / 2:.0f} seconds instead of "
+            f"{self.poke_interval:.0f}, or defer"
+        )
 
     @contextmanager
     def _softened(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ class Job:
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     secret_variables: Mapping[str, str] = field(default_factory=dict, repr=False)  # on no disk
     max_run_duration_seconds: float | None = None
+    lease_seconds: float | None = None  # it stops itself when nobody observes it for so long
     cancel_grace_seconds: float = 30.0
     environment: EnvironmentRequest | None = None  # None: nothing has to be built
     image: ImageRequest | None = None  # None: what the target runs scripts in anyway

@@ -46,6 +46,7 @@ def spec_of(
         "argv": list(job.argv),
         "environment_variables": dict(job.environment_variables),
         "max_run_duration_seconds": job.max_run_duration_seconds,
+        "lease_seconds": job.lease_seconds,
         "cancel_grace_seconds": job.cancel_grace_seconds,
         "max_concurrent_runs": max_concurrent_runs,
         "gpus": _cards(job, gpus),

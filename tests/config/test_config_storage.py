@@ -113,6 +113,7 @@ run_configurations = st.builds(
         },
     ),
     max_run_duration_seconds=st.none() | st.integers(1, 2**31 - 1),
+    lease_seconds=st.none() | st.integers(120, 2**31 - 1),
     prepare_timeout_seconds=st.none() | st.integers(1, 2**31 - 1),
 )
 script_runs = st.builds(

@@ -89,6 +89,17 @@ def test_a_duration_that_is_not_a_whole_number_of_seconds_is_refused(seconds: ob
     assert re.search(r"prepare_timeout_seconds: .* was given", str(refusal.value))
 
 
+def test_a_run_may_be_left_alone_unless_it_has_a_lease() -> None:
+    assert RunConfiguration().lease_seconds is None
+    assert RunConfiguration(lease_seconds=1800).lease_seconds == 1800
+
+
+@pytest.mark.parametrize("seconds", [0, 119, -1, 1800.5, "soon", True])
+def test_a_lease_that_no_watcher_could_keep_is_refused(seconds: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"lease_seconds: .* was given; it should be"):
+        RunConfiguration.model_validate({"lease_seconds": seconds})
+
+
 def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         RunConfiguration.model_validate({"node_count": -5, "comunicator": "x"})

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import (
+    AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferred,
 )
 
-from airflow_mltrain import Workspace, progress
+from airflow_mltrain import Workspace, progress, submission
 from airflow_mltrain.errors import ConfigurationError, UnreachableTimeoutError
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -140,6 +142,34 @@ def test_a_look_that_meets_silence_comes_back_later(bench: Bench) -> None:
 
     # then
     assert not looked.is_done
+    assert bench.outcome() is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize(("poke_seconds", "is_seldom"), [(45.0, False), (46.0, True)])
+def test_a_sensor_whose_looks_would_not_keep_its_run_alive_says_so(
+    bench: Bench, poke_seconds: float, *, is_seldom: bool
+) -> None:
+    # given
+    bench.box.repair()
+    config = bench.box.config("sleep 2")
+    config.run_config.lease_seconds = 120
+    run = submission.submit(bench.workspace, "cut", config)
+    sensor = TrainingRunSensor(
+        task_id="wait",
+        run_id=run.run_id,
+        deferrable=False,
+        mode="reschedule",
+        poke_interval=poke_seconds,
+    )
+
+    # when
+    refused = pytest.raises(AirflowFailException, match="poke_interval of at most 45 seconds")
+    with refused if is_seldom else nullcontext():
+        looked = sensor.poke(context_of(FakeTaskInstance()))
+        assert not looked.is_done
+
+    # then
+    assert progress.await_end(bench.workspace, run.run_id).status is RunStatus.COMPLETED
     assert bench.outcome() is RunStatus.COMPLETED
 
 

@@ -51,6 +51,7 @@ class JobFolder:
         self.spec = os.path.join(self.path, "job.json")
         self.state = os.path.join(self.path, "state.json")
         self.cancel_mark = os.path.join(self.path, "cancel")
+        self.attendance_mark = os.path.join(self.path, "attended")
         self.burial_lock = os.path.join(self.path, "lock")
         self.supervisor_log = os.path.join(self.path, "supervisor.log")
         self.environment = os.path.join(self.path, "environment.json")

@@ -27,6 +27,10 @@ class Exchange(Protocol):
 
     is_abandoned: bool
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there was a sign of life of the asker lately."""
+
     def parts(self) -> Iterator[bytes]:
         """The body of the question, as it comes in."""
 
@@ -152,7 +156,12 @@ class Host:
             for run_id in dropped:
                 kept.seen.pop(run_id, None)
             kept.seen.update(changed)
-            found = kept.observer.observe(kept.seen, wait_seconds, lambda: exchange.is_abandoned)
+            found = kept.observer.observe(
+                kept.seen,
+                wait_seconds,
+                is_abandoned=lambda: exchange.is_abandoned,
+                is_heard=lambda: exchange.is_heard,
+            )
             states = {
                 run_id: state
                 for run_id, state in found.items()

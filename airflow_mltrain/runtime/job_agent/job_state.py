@@ -38,6 +38,10 @@ def _is_number(value: object) -> bool:
     return value is None or (type(value) is int and 0 <= value < _MOST_BYTES)
 
 
+def _is_duration(value: object) -> bool:
+    return value is None or (_is_instant(value) and bool(value))
+
+
 def _is_exit_code(value: object) -> bool:
     return value is None or (type(value) is int and abs(value) < _MOST_EXIT_CODE)
 
@@ -50,6 +54,7 @@ def _is_instant(value: object) -> bool:
 
 _FACTS: Dict[str, Callable[[object], bool]] = {
     "exit_code": _is_exit_code,
+    "lease_seconds": _is_duration,
     "reason": _is_text,
     "started_at": _is_instant,
     "ended_at": _is_instant,

@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple, TypeVar
 
+from .attendance import note_attendance
 from .burial import bury_if_dead, is_bereft
 from .folder import TERMINAL, JobFolder, read_from, size_of
 
@@ -59,12 +60,14 @@ class Observer:
         self.bereft: List[str] = []
         self._watched: Dict[str, _Watched] = {}
         self._next_liveness = 0.0
+        self._next_attendance = 0.0
 
     def observe(
         self,
         seen: Dict[str, Dict[str, Any]],
         wait_seconds: float,
         is_abandoned: Callable[[], bool] = lambda: False,
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> Dict[str, Dict[str, Any]]:
         """The states of many jobs, with their log and metrics past the given positions.
 
@@ -72,16 +75,19 @@ class Observer:
         knows already. Returns as soon as one of them has news, at the latest after `wait_seconds`.
         A run id that was never started here is missing from the answer, as is one that cannot be
         looked at; OSError where that is so of all. At most a mebibyte of each log comes at once.
-        Those that `is_bereft` names are news too, and are in `bereft` after.
+        Those that `is_bereft` names are news too, and are in `bereft` after. Jobs that must not be
+        left alone are told that somebody asks, as long as `is_heard` says that the asker is there.
         """
         watched = self._watch(seen)
         self.bereft = []
+        self._next_attendance = 0.0  # for who asks is there
         deadline = time.monotonic() + wait_seconds
         pause = _FIRST_LOOK_SECONDS
         while True:
             began = time.monotonic()
             self._bury_the_dead(began)
             sights = _each(watched, lambda run_id: watched[run_id].look())
+            self._attend(began, sights, is_heard)
             has_news = bool(self.bereft) or any(
                 _has_news(sight, seen[run_id]) for run_id, sight in sights.items()
             )
@@ -111,6 +117,16 @@ class Observer:
             except OSError as error:  # a full disk must not hide the other jobs
                 words = "job {} is dead, not recorded yet: {}"
                 print(words.format(one.folder.run_id, error), file=sys.stderr)
+
+    def _attend(self, now: float, sights: Dict[str, _Sight], is_heard: Callable[[], bool]) -> None:
+        if now < self._next_attendance or not is_heard():
+            return
+        self._next_attendance = now + _LIVENESS_SECONDS
+        for run_id, sight in sights.items():
+            state = sight.state or {}
+            lease_seconds = state.get("lease_seconds")
+            if lease_seconds is not None and state["status"] not in TERMINAL:
+                note_attendance(self._watched[run_id].folder.attendance_mark, lease_seconds)
 
     def _answer(
         self, sights: Dict[str, _Sight], seen: Dict[str, Dict[str, Any]]

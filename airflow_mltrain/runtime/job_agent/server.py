@@ -6,13 +6,14 @@ import queue
 import sys
 import threading
 import time
-from typing import Any, BinaryIO, Dict, Iterator, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional
 
 from . import verbs
 from .host import Host
 from .wire import Frame, FrameReader, FrameWriter, Kind, WireError
 
 _PULSE_SECONDS = 5.0
+_HEARD_SECONDS = 3 * _PULSE_SECONDS  # an asker that lives answers every pulse
 _SILENCE_SECONDS = 90.0  # after so long without a word the asker is gone
 _PARTS_AHEAD = 16
 _FULL_LOOK_SECONDS = 1.0
@@ -26,11 +27,19 @@ class AbandonedError(Exception):
 class Request:
     """One question, and the stream to whoever asked it."""
 
-    def __init__(self, number: int, writer: FrameWriter) -> None:
+    def __init__(
+        self, number: int, writer: FrameWriter, silence: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self.number = number
         self.is_abandoned = False
         self._writer = writer
+        self._silence = silence
         self._parts: "queue.Queue[Optional[bytes]]" = queue.Queue(_PARTS_AHEAD)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there was a sign of life of the asker lately."""
+        return self._silence() < _HEARD_SECONDS
 
     def parts(self) -> Iterator[bytes]:
         """The body of the question, as it comes in."""
@@ -85,13 +94,14 @@ class Server:
             if frame is None:
                 return
             self._is_handing_on = True
+            self._heard_at = time.monotonic()
             self._take(frame)
             self._heard_at = time.monotonic()
             self._is_handing_on = False
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.ASK:
-            request = Request(frame.request, self._writer)
+            request = Request(frame.request, self._writer, self._silence)
             self._requests[frame.request] = request
             work = (request, frame.payload)
             threading.Thread(target=self._answer, args=work, daemon=True).start()
@@ -122,11 +132,13 @@ class Server:
     def _keep_watch(self) -> None:
         while True:
             time.sleep(_PULSE_SECONDS)
-            silence = time.monotonic() - self._heard_at
-            if silence > _SILENCE_SECONDS and not self._is_handing_on:
+            if self._silence() > _SILENCE_SECONDS and not self._is_handing_on:
                 os._exit(0)
             if self._requests:  # in a thread, since a stream that is stuck would stop the watch
                 threading.Thread(target=self._send, args=(Kind.PULSE, 0), daemon=True).start()
+
+    def _silence(self) -> float:
+        return time.monotonic() - self._heard_at
 
     def _send(self, kind: Kind, number: int, payload: bytes = b"") -> None:
         try:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from . import process, slot
+from .attendance import Attendance
 from .burial import bury_if_dead
 from .checkout import DamagedBlobError, check_out
 from .children import Children, release_signals
@@ -55,6 +56,7 @@ class Supervisor:
         self._is_contained = bool(supervisor.get("is_contained"))
         self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": supervisor}
         self._spec: Dict[str, Any] = {}
+        self._attendance: Optional[Attendance] = None  # None: it may be left alone
         self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
         self._script: Optional[int] = None
         self._lease: "Optional[Lease]" = None
@@ -77,6 +79,7 @@ class Supervisor:
         """Take the job from its claim to its recorded end."""
         try:
             self._spec = self._folder.read_spec()
+            self._expect_attendance()
             self._prepare()
             self._prepare_environment()
             self._held = self._wait_for_turn()
@@ -105,6 +108,14 @@ class Supervisor:
                 Spares(self._folder.root).leave(self._manifest, self._spec["snapshot_id"])
             except (OSError, ValueError) as error:
                 _complain("there is no spare of the code: {}".format(error))
+
+    def _expect_attendance(self) -> None:
+        """Have those who ask after the job leave a mark, where it is not to go on without any."""
+        lease_seconds = self._spec.get("lease_seconds")
+        if lease_seconds is not None:
+            self._attendance = Attendance(self._folder.attendance_mark, lease_seconds)
+            self._state["lease_seconds"] = lease_seconds
+            self._record(self._state["status"])
 
     def _prepare(self) -> None:
         self._check_stop()
@@ -362,9 +373,20 @@ class Supervisor:
             what = "container, or its engine, stopped" if self._is_contained else "host shut down"
             reason = "the job's supervisor was told to stop (SIGTERM): was the {}?".format(what)
             raise _Stop("Failed", reason)
+        if self._is_left_alone():
+            limit = self._spec["lease_seconds"]
+            self._say(
+                "nobody has asked after this run for {} seconds: it is stopped".format(limit)
+            )
+            reason = "nobody watched it for lease_seconds = {}, so it stopped itself".format(limit)
+            raise _Stop("Failed", reason)
 
     def _is_stop_asked(self) -> bool:
-        return self._children.is_terminated or self._folder.is_marked_canceled()
+        is_told = self._children.is_terminated or self._folder.is_marked_canceled()
+        return is_told or self._is_left_alone()
+
+    def _is_left_alone(self) -> bool:
+        return self._attendance is not None and self._attendance.is_over()
 
     def _restore_state(self) -> None:
         if not self._folder.has_state():  # the script may have removed the whole folder

@@ -13,6 +13,7 @@ from airflow_mltrain.targets.registry import connect
 from tests.contracts.compute_target import ComputeTargetContract
 from tests.contracts.target_environment import EnvironmentContract
 from tests.contracts.target_gpu import GpuContract
+from tests.contracts.target_lease import LeaseContract
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_jobs import DockerBench, DockerPlace
 from tests.services.jobs import JobBench, require_quiet
@@ -105,3 +106,18 @@ class TestDockerGpus(DockerFixtures, GpuContract):
         told = place.connection_json(gpus=["0", "1"], runtime="runc")
         monkeypatch.setenv("AIRFLOW_CONN_ENGINE", told)
         return connect("engine", settings)
+
+
+class TestDockerLease(DockerFixtures, LeaseContract):
+    """Counted in the container, by marks that job agents leave on the volume."""
+
+    @pytest.fixture
+    def target(
+        self, place: DockerPlace, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> ComputeTarget:
+        monkeypatch.setenv("AIRFLOW_CONN_ENGINE", place.connection_json())
+        return connect("engine", settings)
+
+    @pytest.fixture
+    def same_target(self, target: ComputeTarget, settings: Settings) -> ComputeTarget:
+        return connect(target.name, settings)

@@ -180,6 +180,21 @@ def test_a_cancel_lets_the_script_save_and_removes_driver_and_executors(
     assert (tmp_path / "kept" / "outputs" / "model").read_text() == "saved"
 
 
+def test_a_driver_that_nobody_watches_saves_and_leaves_the_cluster(
+    target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster
+) -> None:
+    run_id = bench.python(target, _SESSION + _SAVES, cancel_grace_seconds=20.0, lease_seconds=10.0)
+    _wait_for_log(target, run_id, b"ready")
+
+    wait_for(lambda: not _driver_pids(run_id))
+
+    ended = _ended(target, run_id)
+    assert ended.status is RunStatus.FAILED
+    assert "lease_seconds = 10.0" in str(ended.reason)
+    assert b"saved 4\n" in ended.log
+    assert not cluster.active_drivers()
+
+
 def test_a_lost_answer_of_the_master_runs_the_script_once(
     make: Make, bench: SparkJobBench, cluster: SparkCluster
 ) -> None:

@@ -374,6 +374,7 @@ class ClusterLauncher:
             environment=None,
             environment_variables=variables,
             max_run_duration_seconds=None,  # it is counted here
+            lease_seconds=None,  # as this is
             max_concurrent_runs=None,
             gpus=None,
             cancel_grace_seconds=told["driver_grace_seconds"],
