@@ -16,6 +16,8 @@ from airflow_mltrain.cli.option import (
 )
 from airflow_mltrain.cli.run_options import (
     define_cancel,
+    define_diff,
+    define_download,
     define_list,
     define_logs,
     define_run,
@@ -138,6 +140,20 @@ COMMANDS: Final = (
         "end runs, with every process that they started",
         define_cancel,
         "airflow_mltrain.cli.run_cancel:cancel_runs",
+        is_quick=True,
+    ),
+    Command(
+        "diff",
+        "tell in what two runs differ: command, settings, packages, metrics, source",
+        define_diff,
+        "airflow_mltrain.cli.run_diff:diff_runs",
+        is_quick=True,
+    ),
+    Command(
+        "download",
+        "copy what a run left behind",
+        define_download,
+        "airflow_mltrain.cli.run_download:download",
         is_quick=True,
     ),
     Command(

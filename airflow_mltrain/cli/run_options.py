@@ -116,6 +116,35 @@ def define_cancel(parser: ArgumentParser) -> None:
     )
 
 
+def define_diff(parser: ArgumentParser) -> None:
+    """Take which two runs are meant."""
+    parser.add_argument("a", metavar="A", help="the run that is compared with")
+    parser.add_argument("b", metavar="B", help="the run that is compared")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--patch", "-p", action="store_true", help="also show how the files differ that are text"
+    )
+    form.add_argument("--json", action="store_true", help="as JSON, for programs")
+
+
+def define_download(parser: ArgumentParser) -> None:
+    """Take what is to be had of which run, and where to."""
+    _add_run(parser)
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="a file or a folder that it left (default: all)"
+    )
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="where to (default: a folder of the run's id, here)",
+    )
+    parser.add_argument(
+        "--source", action="store_true", help="the source directory as it was submitted"
+    )
+    add_json(parser)
+
+
 def define_show(parser: ArgumentParser) -> None:
     """Take which run is meant."""
     _add_run(parser)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -17,6 +16,7 @@ from airflow_mltrain.cli.run_facts import (
     render_time_taken,
     run_facts,
     shown_config,
+    strict_json,
 )
 from airflow_mltrain.cli.sparkline import render_sparkline
 from airflow_mltrain.cli.table import render_table, render_time
@@ -61,20 +61,11 @@ def _as_json(known: _Known) -> dict[str, Any]:
     return {
         **run_facts(known.run),
         "config": shown_config(known.run),
-        "metrics": _strict(metrics_by_name(known.metrics)),
+        "metrics": strict_json(metrics_by_name(known.metrics)),
         "models": [{"name": model.name, **model.facts} for model in known.models],
         "children": [run_facts(child) for child in known.children],
         "files": list(known.files),
     }
-
-
-def _strict(value: Any) -> Any:
-    """The value as JSON that every program reads: it has no NaN and no infinity."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: _strict(one) for name, one in value.items()}
-    return [_strict(one) for one in value] if isinstance(value, list) else value
 
 
 def _parts(known: _Known) -> Iterator[str]:
