@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from airflow_mltrain.config.secret_reference import SecretReference
     from airflow_mltrain.experiment import Experiment
     from airflow_mltrain.run import Run, ScriptRun
+    from airflow_mltrain.run_details import RunDetails
     from airflow_mltrain.runs.status import RunStatus
     from airflow_mltrain.workspace import Workspace
 
@@ -34,6 +35,7 @@ __all__ = [
     "PyTorch",
     "Run",
     "RunConfiguration",
+    "RunDetails",
     "RunStatus",
     "SKLearn",
     "ScriptRun",
@@ -55,6 +57,7 @@ _HOMES = {
     "PyTorch": "airflow_mltrain.config.estimator",
     "Run": "airflow_mltrain.run",
     "RunConfiguration": "airflow_mltrain.config.run_configuration",
+    "RunDetails": "airflow_mltrain.run_details",
     "RunStatus": "airflow_mltrain.runs.status",
     "SKLearn": "airflow_mltrain.config.estimator",
     "ScriptRun": "airflow_mltrain.run",

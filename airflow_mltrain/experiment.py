@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
+from html import escape
 from typing import Any, Final, TypeAlias
 
 from airflow_mltrain import submission
 from airflow_mltrain.absent import Explaining, refuse_given
 from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.script_run import ScriptRunConfig
-from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.errors import ConfigurationError, RunHistoryError
 from airflow_mltrain.run import Run
+from airflow_mltrain.run_view import render_runs
 from airflow_mltrain.runs.choice import Filter, has, tag_texts
 from airflow_mltrain.runs.record import ExperimentRecord
 from airflow_mltrain.workspace import Workspace
@@ -126,6 +128,13 @@ class Experiment(Explaining):
 
     def __repr__(self) -> str:
         return f"Experiment(name={self.name!r})"
+
+    def _repr_html_(self) -> str:
+        """The newest runs in a notebook, as the run history knows them now."""
+        try:
+            return render_runs(self.name, self.workspace.history.list_runs(self.name, limit=21))
+        except RunHistoryError:
+            return escape(repr(self))
 
     def _find(self) -> ExperimentRecord | None:
         return next(iter(self.workspace.history.list_experiments(self.name)), None)

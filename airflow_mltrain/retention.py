@@ -127,7 +127,10 @@ def _remove_tree(folder: Path) -> None:
 
 
 def _is_old(path: Path) -> bool:
-    age = datetime.now(timezone.utc).timestamp() - path.stat().st_mtime
+    try:
+        age = datetime.now(timezone.utc).timestamp() - path.stat().st_mtime
+    except FileNotFoundError:  # a draft that has just become what it was made for
+        return False
     return age > YOUNG.total_seconds()
 
 

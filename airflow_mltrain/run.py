@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -21,8 +22,10 @@ from airflow_mltrain.errors import (
     ConfigurationError,
     RunCanceledError,
     RunFailedError,
+    RunHistoryError,
     WaitTimeoutError,
 )
+from airflow_mltrain.run_view import render_html, view_run
 from airflow_mltrain.runs.choice import (
     Filter,
     choose_statuses,
@@ -400,6 +403,13 @@ class Run(Explaining):
 
     def __repr__(self) -> str:
         return f"Run(experiment={self.experiment.name!r}, id={self.id!r})"
+
+    def _repr_html_(self) -> str:
+        """The run in a notebook, as the run history knows it now."""
+        try:
+            return render_html(view_run(self._workspace, self._record()))
+        except RunHistoryError:
+            return escape(repr(self))
 
     def _await_end(self, deadline: float, show: Callable[[bytes], None]) -> RunRecord | None:
         """The run at its end or at the deadline; None where the history was silent until then."""

@@ -260,6 +260,17 @@ class RunHistory:
                 self._get(connection, run_id)
         return [MetricRecord(*row) for row in rows]
 
+    def read_newest_metrics(self, run_id: str, limit: int) -> list[MetricRecord]:
+        """So many of a run's metrics, those that were logged last, in the order of logging."""
+        statement = (
+            select(*(metrics.c[name] for name in _METRIC))
+            .where(metrics.c.run_id == run_id)
+            .order_by(metrics.c.position.desc(), metrics.c.ordinal.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [MetricRecord(*row) for row in reversed(connection.execute(statement).all())]
+
     def get_models(self, run_id: str) -> list[ModelRecord]:
         """The models that a run's script registered, in that order."""
         statement = (
