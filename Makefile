@@ -1,7 +1,7 @@
 # Every target sets up what it needs, in .venv: nothing has to be installed first but make and a
 # Python 3.10 to 3.13. `make PYTHON=python3.12 test` chooses one.
 
-.PHONY: help demo ui test check format constraints
+.PHONY: help demo ui test check format constraints schemas
 
 export PYTHON
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
@@ -22,6 +22,7 @@ help:
 	@echo "make test         run the tests; make test T=tests/runs for some of them"
 	@echo "make check        everything that CI checks: format, lint, types, layers, wheel, tests"
 	@echo "make format       format the code, and repair what lint can repair"
+	@echo "make schemas      write docs/schemas anew, for editors of run configurations and jobs"
 	@echo "make constraints  write constraints.txt anew; UPGRADE=--upgrade for newest versions"
 
 demo:
@@ -55,3 +56,7 @@ format:
 constraints:
 	@scripts/install uv
 	scripts/constraints $(UPGRADE)
+
+schemas:
+	@scripts/install
+	$(bin)/python -m airflow_mltrain.config.file_schema docs/schemas

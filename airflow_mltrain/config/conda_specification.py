@@ -26,6 +26,7 @@ from airflow_mltrain.config.requirements_file import (
     RequirementsReader,
 )
 from airflow_mltrain.config.text import is_template
+from airflow_mltrain.config.yaml_document import compose, read_text
 from airflow_mltrain.errors import ConfigurationError
 
 _KEYS: Final = ("name", "channels", "dependencies", "prefix", "variables")
@@ -47,7 +48,12 @@ def read_conda_specification(path: Path) -> CondaSpecification:
 
     Raises ConfigurationError, with the file and the line, for what is not understood.
     """
-    return _Reader(path).read()
+    return _Reader(path).read(_compose(path))
+
+
+def read_conda_node(path: Path, node: yaml.Node) -> CondaSpecification:
+    """Read a specification that is a part of another file, as `read_conda_specification` does."""
+    return _Reader(path).read(node)
 
 
 class _Reader:
@@ -57,8 +63,8 @@ class _Reader:
         self._pip = RequirementsReader(may_include=False)
         self._python: yaml.Node | None = None
 
-    def read(self) -> CondaSpecification:
-        for key, node in self._list_pairs(_compose(self._path)):
+    def read(self, root: yaml.Node | None) -> CondaSpecification:
+        for key, node in self._list_pairs(root):
             if key.value not in _KEYS:
                 raise self._refuse(
                     key, f"{key.value!r} is no key of it; the keys are {', '.join(_KEYS)}"
@@ -164,19 +170,7 @@ class _Reader:
 
 
 def _compose(path: Path) -> yaml.Node | None:
-    try:
-        return yaml.compose(path.read_bytes().decode("utf-8-sig"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}:{line}: this is not YAML: {error.problem}") from None
-    except RecursionError:
-        raise ConfigurationError(f"{path}: it is nested too deeply to be read") from None
-    except yaml.YAMLError:
-        raise ConfigurationError(f"{path}: this is not YAML, but has odd characters") from None
+    return compose(path, read_text(path))
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeAlias
+from os import PathLike
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     model_validator,
 )
@@ -17,6 +19,7 @@ from pydantic import (
 from airflow_mltrain.config.docker_configuration import DockerConfiguration
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
+from airflow_mltrain.config.local_path import read_path
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.resources import ResourcesSection
 from airflow_mltrain.config.secret_reference import RunVariables
@@ -104,6 +107,7 @@ class RunConfiguration(ConfigModel):
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
     lease_seconds: Annotated[DurationSeconds | None, AfterValidator(_check_lease)] = None
     prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS
+    _origin: Any = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -121,3 +125,34 @@ class RunConfiguration(ConfigModel):
         environment = Environment("conda-dependencies")
         environment.python.conda_dependencies = given["conda_dependencies"]
         return {**values, "environment": environment}
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], name: str | None = None) -> RunConfiguration:
+        """Read a `.runconfig` of Azure ML's SDK: the file `path`, or `name` in the project `path`.
+
+        What is not here is named in one warning; ConfigurationError names it where something else
+        would be run than the file says, and every key that is wrong, with its line.
+        """
+        from airflow_mltrain.config.config_file import load_run_configuration  # noqa: PLC0415
+
+        return load_run_configuration(read_path(path), name)
+
+    def save(self, path: str | PathLike[str] | None = None, name: str | None = None) -> None:
+        """Write a `.runconfig`: to the file `path`, or as `name` in the project `path`.
+
+        Of one that was loaded, the file keeps its order, its comments and the keys that are not
+        here; only what has changed since is changed in it. ConfigurationError where the file could
+        not say all of it.
+        """
+        from airflow_mltrain.config.config_file import save_run_configuration  # noqa: PLC0415
+
+        save_run_configuration(self, read_path(path or "."), name)
+
+    @property
+    def origin(self) -> Any:
+        """The file that it was read from; None where it was made otherwise."""
+        return self._origin
+
+    def keep_origin(self, origin: Any) -> None:
+        """Remember the file that it was read from, for it may be saved again."""
+        self._origin = origin

@@ -22,6 +22,11 @@ def save(config: ConfigModel, path: Path, *, overwrite: bool) -> None:
     """
     checked = validate_again(config)
     content = json.dumps(checked.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, content, overwrite=overwrite)
+
+
+def write_whole(path: Path, content: str, *, overwrite: bool = True) -> None:
+    """Write a file, whole or not at all; raises ConfigurationError where that cannot be."""
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

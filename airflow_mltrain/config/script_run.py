@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
 
 from airflow_mltrain.absent import MEMBERS
 from airflow_mltrain.config.fault import describe
+from airflow_mltrain.config.local_path import read_path
 from airflow_mltrain.config.model import ConfigModel, only_names_fields, validate_again
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.source import check_source
@@ -109,6 +118,7 @@ class ScriptRunConfig(ConfigModel):
     tags: Annotated[dict[PlainText, NumberAsText], BeforeValidator(_fill_tags)] = Field(
         default_factory=dict
     )
+    _origin: Any = PrivateAttr(default=None)
 
     @only_names_fields
     def __init__(  # noqa: PLR0913 - Azure ML's signature
@@ -192,6 +202,43 @@ class ScriptRunConfig(ConfigModel):
     @docker_runtime_config.setter
     def docker_runtime_config(self, docker: DockerConfiguration | None) -> None:
         self.run_config.docker = docker
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        source_directory: str | os.PathLike[str] | None = None,
+    ) -> ScriptRunConfig:
+        """Read a `.runconfig` of Azure ML's SDK, or a command job in YAML of its version 2.
+
+        The source directory is `code` of a job, and of a `.runconfig` the project that it lies in.
+        What is not here is named in one warning; ConfigurationError names it where something else
+        would be run than the file says, and every key that is wrong, with its line.
+        """
+        from airflow_mltrain.config.config_file import load_script_run  # noqa: PLC0415
+
+        source = None if source_directory is None else os.fspath(source_directory)
+        return load_script_run(read_path(path), source)
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Write it to the file that it was loaded from, or to `path`; new, it is a `.runconfig`.
+
+        Of one that was loaded, the file keeps its order, its comments and the keys that are not
+        here; only what has changed since is changed in it. ConfigurationError where the file could
+        not say all of it; of a `.runconfig` the source directory is where it lies.
+        """
+        from airflow_mltrain.config.config_file import save_script_run  # noqa: PLC0415
+
+        save_script_run(self, None if path is None else read_path(path))
+
+    @property
+    def origin(self) -> Any:
+        """The file that it was read from; None where it was made otherwise."""
+        return self._origin
+
+    def keep_origin(self, origin: Any) -> None:
+        """Remember the file that it was read from, for it may be saved again."""
+        self._origin = origin
 
     def argv(self, interpreter: str) -> list[str]:
         """The command line, to be started in the source directory; a script by `interpreter`.

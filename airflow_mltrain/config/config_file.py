@@ -1,0 +1,293 @@
+"""Script run configs and run configurations in files: those of Azure ML's SDK, 1 and 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
+
+from airflow_mltrain.config.command_job_reading import CommandJobReading
+from airflow_mltrain.config.conda_dependencies import CondaDependencies
+from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.file_keys import Lack, report
+from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.config.run_config_reading import (
+    RunConfigReading,
+    find_file,
+    project_of,
+)
+from airflow_mltrain.config.run_configuration import RunConfiguration
+from airflow_mltrain.config.saved_file import write_whole
+from airflow_mltrain.config.script_run import ScriptRunConfig
+from airflow_mltrain.config.yaml_document import Location, YamlDocument
+from airflow_mltrain.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_mltrain.config.docker_configuration import DockerConfiguration
+
+_JOB_KEYS: Final = ("$schema", "type", "code", "compute", "inputs", "experiment_name")
+_ENVIRONMENT: Final = ("environment",)
+_FOR_SCRIPT: Final = ("script", "command", "arguments", "tags")
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The file that a config was read from, and what it said; it makes no two configs differ."""
+
+    document: YamlDocument
+    values: Mapping[Location, Any]
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or isinstance(other, Origin)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __deepcopy__(self, _: object) -> Origin:
+        return self
+
+
+def load_script_run(path: Path, source_directory: str | None) -> ScriptRunConfig:
+    """Read a `.runconfig` or a command job; see `ScriptRunConfig.load`."""
+    document = YamlDocument.read(path)
+    config, lacks = _make_script_run(document, source_directory)
+    report(document, lacks)
+    config.keep_origin(Origin(document, _values_of(document, config)))
+    return config
+
+
+def load_run_configuration(path: Path, name: str | None) -> RunConfiguration:
+    """Read a `.runconfig`; see `RunConfiguration.load`."""
+    document = YamlDocument.read(find_file(path, name))
+    if _is_job(document):
+        raise ConfigurationError(
+            f"{document.path} is a command job; ScriptRunConfig.load reads it"
+        )
+    reading = RunConfigReading.read(document, project_of(document.path))
+    for key in _FOR_SCRIPT:
+        if reading.values.get(key):
+            reading.lacks.append(Lack((key,), "ScriptRunConfig.load takes it, too"))
+    report(document, reading.lacks)
+    with document.at():
+        run_config = RunConfiguration.model_validate(reading.values["run_config"])
+    run_config.keep_origin(Origin(document, write_run_configuration(run_config)))
+    return run_config
+
+
+def save_script_run(config: ScriptRunConfig, path: Path | None) -> Path:
+    """Write a config to the file it is of, or to another; see `ScriptRunConfig.save`."""
+    origin: Origin | None = config.origin
+    if path is None:
+        if origin is None:
+            raise ConfigurationError("ScriptRunConfig.save: it was read from no file; give a path")
+        path = origin.document.path
+    text = _edit(origin, _values_of(origin.document if origin else None, config))
+    written, lacks = _make_script_run(YamlDocument.parse(path, text), config.source_directory)
+    grave = [lack for lack in lacks if lack.changes_run]
+    if origin is not None and _is_job(origin.document):
+        written = written.model_copy(update={"source_directory": config.source_directory})
+    _require_same(path, config, written, grave)
+    write_whole(path, text)
+    return path
+
+
+def save_run_configuration(run_config: RunConfiguration, path: Path, name: str | None) -> Path:
+    """Write a run configuration to a file of its own; see `RunConfiguration.save`."""
+    origin: Origin | None = run_config.origin
+    if path.is_dir():
+        name = name or (origin.document.path.name if origin else None)
+        if name is None:
+            raise ConfigurationError("RunConfiguration.save: give a name, or the path of a file")
+        path = path / ".azureml" / name
+    text = _edit(origin, write_run_configuration(run_config))
+    document = YamlDocument.parse(path, text)
+    reading = RunConfigReading.read(document, project_of(path))
+    written = RunConfiguration.model_validate(reading.values["run_config"])
+    _require_same(path, run_config, written, [lack for lack in reading.lacks if lack.changes_run])
+    write_whole(path, text)
+    return path
+
+
+def write_run_configuration(run_config: RunConfiguration) -> dict[Location, Any]:
+    """The keys of a `.runconfig`, each with the value that it has for this run configuration."""
+    values: dict[Location, Any] = {
+        ("target",): run_config.target,
+        ("framework",): run_config.framework,
+        ("maxRunDurationSeconds",): run_config.max_run_duration_seconds,
+        ("prepareTimeoutSeconds",): run_config.prepare_timeout_seconds,
+        ("leaseSeconds",): run_config.lease_seconds,
+        ("environmentVariables",): run_config.model_dump(mode="json")["environment_variables"],
+    }
+    for name, value in run_config.resources:
+        values["resources", name] = value
+    spark = run_config.spark
+    values["spark", "configuration"] = dict(spark.configuration)
+    values["spark", "driverMemory"] = spark.driver_memory
+    values["spark", "driverCores"] = spark.driver_cores
+    values["spark", "executorMemory"] = spark.executor_memory
+    values["spark", "executorCores"] = spark.executor_cores
+    values["spark", "executorInstances"] = spark.executor_instances
+    docker: DockerConfiguration | None = run_config.docker
+    values["docker", "useDocker"] = docker is not None and docker.use_docker
+    values["docker", "arguments"] = [] if docker is None else list(docker.arguments)
+    values["docker", "shmSize"] = "2g" if docker is None else docker.shm_size
+    environment = run_config.environment
+    if isinstance(environment, Environment):
+        return values | _write_environment(environment, uses_docker=docker is not None)
+    return {**values, ("environment",): environment}
+
+
+def _write_environment(environment: Environment, *, uses_docker: bool) -> dict[Location, Any]:
+    said = environment.model_dump(mode="json")
+    docker, python, spark = said["docker"], said["python"], said["spark"]
+    is_image = docker != Environment("plain").docker.model_dump(mode="json")
+    packages = None
+    if not python["user_managed_dependencies"]:
+        packages = CondaDependencies(_underlying_structure=environment.python).as_dict()
+    return {
+        ("environment", *location): value
+        for location, value in {
+            ("name",): said["name"],
+            ("environmentVariables",): said["environment_variables"],
+            ("python", "userManagedDependencies"): python["user_managed_dependencies"],
+            ("python", "interpreterPath"): python["interpreter_path"],
+            ("python", "condaDependencies"): packages,
+            ("python", "constraints"): python["constraints"],
+            ("docker", "enabled"): is_image and not uses_docker,
+            ("docker", "baseImage"): docker["base_image"],
+            ("docker", "baseDockerfile"): docker["base_dockerfile"],
+            ("docker", "buildContext"): _camel(docker["build_context"]),
+            ("docker", "arguments"): docker["arguments"],
+            ("docker", "shmSize"): docker["shm_size"],
+            ("spark", "repositories"): spark["repositories"],
+            ("spark", "packages"): [
+                dict(zip(("group", "artifact", "version"), one.split(":"), strict=True))
+                for one in spark["packages"]
+            ],
+            ("spark", "jars"): spark["jars"],
+            ("spark", "configuration"): spark["configuration"],
+        }.items()
+    }
+
+
+def _values_of(document: YamlDocument | None, config: ScriptRunConfig) -> dict[Location, Any]:
+    """What the file would say of this config, key by key."""
+    run_config = config.run_config
+    if document is not None and _is_job(document):
+        docker = run_config.docker
+        return {
+            ("command",): config.command,
+            ("tags",): dict(config.tags),
+            ("compute",): run_config.target,
+            ("environment_variables",): dict(run_config.environment_variables),
+            ("environment",): run_config.environment
+            if isinstance(run_config.environment, str)
+            else None,
+            ("limits", "timeout"): run_config.max_run_duration_seconds,
+            ("resources", "shm_size"): None if docker is None else docker.shm_size,
+            ("resources", "docker_args"): [] if docker is None else list(docker.arguments),
+        }
+    said = config.model_dump(mode="json")
+    values: dict[Location, Any] = {(key,): said[key] for key in _FOR_SCRIPT}
+    return values | write_run_configuration(run_config)
+
+
+def _edit(origin: Origin | None, values: Mapping[Location, Any]) -> str:
+    """The text of the file with what has changed since; of a new file only what is not default."""
+    if origin is not None:
+        before = origin.values
+        changes = {
+            key: one
+            for key, one in values.items()
+            if (before[key] != one if key in before else one or key == _ENVIRONMENT)
+        }
+        is_mapping = isinstance(origin.document.find(*_ENVIRONMENT), yaml.MappingNode)
+        if not is_mapping and any(key[:1] == _ENVIRONMENT for key in changes):
+            whole = values.get(_ENVIRONMENT) or _nest(values).get("environment")
+            changes = {key: one for key, one in changes.items() if key[:1] != _ENVIRONMENT}
+            changes[_ENVIRONMENT] = whole
+        return origin.document.edited(changes)
+    plain = write_run_configuration(RunConfiguration())
+    kept = {key: one for key, one in values.items() if one not in (plain.get(key), None, [], {})}
+    for key in (("maxRunDurationSeconds",), ("prepareTimeoutSeconds",)):
+        if values[key] is None:
+            raise ConfigurationError(
+                f"{key[0]}: no limit cannot be written to this kind of file; give a number"
+            )
+    kept |= {key: values[key] for key in (("target",), ("framework",))}
+    return str(yaml.safe_dump(_nest(kept), sort_keys=False, allow_unicode=True))
+
+
+def _nest(values: Mapping[Location, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for location, value in values.items():
+        inner = nested
+        for part in location[:-1]:
+            inner = inner.setdefault(str(part), {})
+        inner[str(location[-1])] = value
+    return nested
+
+
+def _make_script_run(
+    document: YamlDocument, source_directory: str | None
+) -> tuple[ScriptRunConfig, list[Lack]]:
+    if _is_job(document):
+        kind = document.data.get("type", "command")
+        if kind != "command":
+            raise ConfigurationError(
+                f"{document.place(('type',))}: type: {kind!r} is not here; it should be 'command'"
+            )
+        job = CommandJobReading.read(document)
+        values, lacks = job.values, job.lacks
+    else:
+        reading = RunConfigReading.read(document, project_of(document.path))
+        values, lacks = reading.values, reading.lacks
+        values.setdefault("source_directory", str(reading.project))
+    if source_directory is not None:
+        values = {**values, "source_directory": source_directory}
+    if any(lack.changes_run for lack in lacks):
+        report(document, lacks)
+    with document.at():
+        return ScriptRunConfig.model_validate(values), lacks
+
+
+def _is_job(document: YamlDocument) -> bool:
+    return any(key in document.data for key in _JOB_KEYS)
+
+
+def _require_same(
+    path: Path, config: ConfigModel, written: ConfigModel, grave: list[Lack]
+) -> None:
+    """Raise ConfigurationError where a file would not give the config that is saved."""
+    wanted, found = (
+        _leaves(config.model_dump(mode="json")),
+        _leaves(written.model_dump(mode="json")),
+    )
+    differ = sorted(
+        key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key)
+    )
+    differ = [key for key in differ if key != "run_config.environment.version"]
+    differ += [".".join(map(str, lack.location)) for lack in grave]
+    if differ:
+        raise ConfigurationError(
+            f"{path} cannot say this: {', '.join(differ)}; change it back, or keep the config as "
+            "JSON: config.model_dump_json()"
+        )
+
+
+def _leaves(value: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        return {key: value}
+    leaves: dict[str, Any] = {}
+    for name, one in value.items():
+        leaves |= _leaves(one, f"{key}.{name}" if key else str(name))
+    return leaves
+
+
+def _camel(context: dict[str, Any] | None) -> dict[str, Any] | None:
+    if context is None:
+        return None
+    names = {"snapshot_id": "snapshotId", "dockerfile_path": "dockerfilePath"}
+    return {names.get(key, key): value for key, value in context.items() if value is not None}

@@ -1,0 +1,102 @@
+"""What a file of Azure ML's says, checked; and what of it is not here, in one list."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from airflow_mltrain.config.fault import describe
+from airflow_mltrain.config.yaml_document import Location, YamlDocument
+from airflow_mltrain.errors import ConfigurationError
+
+_Keys = TypeVar("_Keys", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A key that is not honoured here, and what to do instead."""
+
+    location: Location
+    remedy: str
+    changes_run: bool = False  # without it something else would be run
+
+
+def read_keys(document: YamlDocument, model: type[_Keys]) -> _Keys:
+    """The keys of the file; raises ConfigurationError, a line for each that is wrong."""
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        faults = dict.fromkeys(_describe(document, model, fault) for fault in error.errors())
+        raise ConfigurationError("\n".join(faults)) from None
+
+
+def report(document: YamlDocument, lacks: Sequence[Lack]) -> None:
+    """Refuse the file, with all that is not here in it, or warn of it once.
+
+    It is refused where something else would be run than the file says.
+    """
+    if not lacks:
+        return
+    lines = [
+        f"{document.place(lack.location)}: {'.'.join(map(str, lack.location))}: {lack.remedy}"
+        for lack in lacks
+    ]
+    if any(lack.changes_run for lack in lacks):
+        grave = [line for line, lack in zip(lines, lacks, strict=True) if lack.changes_run]
+        light = [line for line, lack in zip(lines, lacks, strict=True) if not lack.changes_run]
+        also = ["left out besides:", *light] if light else []
+        head = f"{document.path} asks for what is not here, and would run as something else:"
+        raise ConfigurationError("\n".join([head, *grave, *also]))
+    head = f"{document.path} asks for what is not here, and is loaded without it:"
+    warnings.warn("\n".join([head, *lines]), stacklevel=5)
+
+
+def _describe(document: YamlDocument, model: type[BaseModel], fault: Any) -> str:
+    location = tuple(
+        part for part in fault["loc"] if document.find(*_known(document, fault, part))
+    )
+    key = ".".join(map(str, location))
+    place = f"{document.place(location)}: {key}"
+    if fault["type"] == "extra_forbidden":
+        return f"{place}: {_describe_unknown(_model_at(model, location[:-1]), str(location[-1]))}"
+    if fault["type"] == "missing":
+        return f"{document.path}: {fault['loc'][-1]}: is missing, and has to be given"
+    right = fault["msg"].replace("Input should", "it should")
+    return f"{place}: {describe(fault['input'])} was given; {right}"
+
+
+def _known(document: YamlDocument, fault: Any, part: int | str) -> tuple[int | str, ...]:
+    """The way to `part`; pydantic puts the branches of a union between, which nobody wrote."""
+    way: tuple[int | str, ...] = ()
+    for one in fault["loc"]:
+        if document.find(*way, one) is not None:
+            way = (*way, one)
+        if one == part:
+            return way if way and way[-1] == part else (*way, part)
+    return way
+
+
+def _describe_unknown(model: type[BaseModel], name: str) -> str:
+    names = sorted(field.alias or key for key, field in model.model_fields.items())
+    close = get_close_matches(name, names, n=1)
+    question = f"; did you mean {close[0]}?" if close else "."
+    return f"there is no such key{question} Keys: {', '.join(names)}"
+
+
+def _model_at(model: type[BaseModel], location: Iterable[int | str]) -> type[BaseModel]:
+    for part in location:
+        for key, field in model.model_fields.items():
+            if part in (key, field.alias):
+                model = _find_model(field.annotation) or model
+    return model
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_find_model, get_args(annotation))), None)

@@ -1,0 +1,213 @@
+"""A YAML file that knows on which line each of its keys stands, and can be edited in place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
+from pydantic.alias_generators import to_snake
+
+from airflow_mltrain.errors import ConfigurationError
+
+Location: TypeAlias = tuple[int | str, ...]
+"""The keys, and numbers in lists, that lead to a value."""
+
+_LARGEST_BYTES: Final = 1_000_000
+_DEEPEST: Final = 50
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """The text of a YAML file and what it says; its keys are text, and none is there twice."""
+
+    path: Path
+    text: str
+    root: yaml.Node | None
+
+    @classmethod
+    def read(cls, path: Path) -> YamlDocument:
+        """Read the file; raises ConfigurationError with the line of what is no YAML."""
+        return cls.parse(path, read_text(path))
+
+    @classmethod
+    def parse(cls, path: Path, text: str) -> YamlDocument:
+        """Take `text` for what the file says; raises as `read` does."""
+        document = cls(path, text, compose(path, text))
+        document._check(document.root, 0)
+        return document
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the file says, as plain data; raises ConfigurationError unless it has keys."""
+        if self.root is None:
+            return {}
+        if not isinstance(self.root, yaml.MappingNode):
+            raise ConfigurationError(f"{self.place(())}: keys should be here, 'key: value'")
+        loader = yaml.SafeLoader("")
+        try:
+            data: dict[str, Any] = loader.construct_document(self.root)
+        except (ValueError, yaml.YAMLError) as error:  # a date of month 13
+            raise ConfigurationError(f"{self.path}: {error}; write it in quotes") from None
+        finally:
+            loader.dispose()
+        return data
+
+    def place(self, location: Sequence[int | str]) -> str:
+        """Where that is, as `file:line`; of what is not there, where it would belong."""
+        key, _, _ = self._descend(tuple(location))
+        mark = key or self.root
+        return f"{self.path}:{mark.start_mark.line + 1 if mark is not None else 1}"
+
+    def find(self, *location: int | str) -> yaml.Node | None:
+        """The node of a value; None where there is none."""
+        _, node, depth = self._descend(location)
+        return node if depth == len(location) else None
+
+    @contextmanager
+    def at(self, *location: int | str) -> Iterator[None]:
+        """Say in errors of what is made of a key where that is in the file."""
+        try:
+            yield
+        except ConfigurationError as error:
+            key = ".".join(map(str, location))
+            raise ConfigurationError(f"{self.place(location)}: {key}: {error}") from None
+
+    def edited(self, changes: Mapping[Location, Any]) -> str:
+        """The text with other values in some places, and every other character as it was."""
+        edits = [self._edit(location, value) for location, value in self._join(changes).items()]
+        text = self.text
+        edits.sort(key=lambda edit: edit[:2])
+        for start, end, new in reversed(edits):
+            text = text[:start] + new + text[end:]
+        return text
+
+    def _edit(self, location: Location, value: Any) -> tuple[int, int, str]:
+        """From where to where there is to be which text."""
+        key, node, depth = self._descend(location)
+        if depth == len(location) and key is not None and node is not None:
+            return self._replace(key, node, _write(value))
+        for part in reversed(location[depth + 1 :]):
+            value = {part: value}
+        line = f"{location[depth]}: {_write(value)}"
+        if node is None or (depth == 0 and not node.flow_style):
+            gap = "" if self.text.endswith("\n") or not self.text else "\n"
+            return len(self.text), len(self.text), f"{gap}{line}\n"
+        if node.flow_style:
+            start = int(node.start_mark.index) + 1
+            return start, start, line + (", " if node.value else "")
+        first = node.value[0][0].start_mark
+        return first.index, first.index, f"{line}\n{' ' * first.column}"
+
+    def _replace(self, key: yaml.Node, node: yaml.Node, new: str) -> tuple[int, int, str]:
+        """A value stays where it is on the line of its key, and else gets there."""
+        behind_colon = self.text.index(":", key.end_mark.index) + 1
+        is_beside = key.end_mark.line == node.start_mark.line
+        if is_beside and node.start_mark.index > behind_colon:
+            return node.start_mark.index, _end(self.text, node), new
+        return behind_colon, max(behind_colon, _end(self.text, node)), f" {new}"
+
+    def _join(self, changes: Mapping[Location, Any]) -> dict[Location, Any]:
+        """The changes, those below a key that is not there, or has no keys, as one."""
+        joined: dict[Location, Any] = {}
+        for location, value in changes.items():
+            _, node, depth = self._descend(location)
+            depth += isinstance(node, yaml.MappingNode) or not depth
+            head, rest = location[:depth], location[depth:]
+            if not rest:
+                joined[head] = value
+                continue
+            inner = joined[head] if isinstance(joined.get(head), dict) else {}
+            joined[head] = inner
+            for part in rest[:-1]:
+                inner = inner.setdefault(part, {})
+            inner[rest[-1]] = value
+        return joined
+
+    def _descend(self, location: Location) -> tuple[yaml.Node | None, yaml.Node | None, int]:
+        """The last key and value on the way to a place, and how far they are on it."""
+        key, node, depth = None, self.root, 0
+        while depth < len(location) and (found := _find(node, location[depth])) is not None:
+            key, node = found
+            depth += 1
+        return key, node, depth
+
+    def _check(self, node: yaml.Node | None, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise ConfigurationError(f"{self.path}: it is nested too deeply to be read")
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._check(item, depth + 1)
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                line = f"{self.path}:{key.start_mark.line + 1}"
+                if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                    raise ConfigurationError(f"{line}: a key should be text; write it in quotes")
+                if key.value in seen:
+                    raise ConfigurationError(
+                        f"{line}: {key.value!r} is here twice; leave one of them"
+                    )
+                seen.add(key.value)
+                self._check(value, depth + 1)
+
+
+def compose(path: Path, text: str) -> yaml.Node | None:
+    """The nodes of YAML text; raises ConfigurationError with the line of what is none."""
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                line = event.start_mark.line + 1
+                raise ConfigurationError(
+                    f"{path}:{line}: '*{event.anchor}' refers elsewhere; write what is there"
+                )
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}:{line}: this is not YAML: {error.problem}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: it is nested too deeply to be read") from None
+    except yaml.YAMLError:
+        raise ConfigurationError(f"{path}: this is not YAML, but has odd characters") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file; raises ConfigurationError where it cannot be read, or is no text."""
+    try:
+        if path.stat().st_size > _LARGEST_BYTES:
+            raise ConfigurationError(f"{path} has more than {_LARGEST_BYTES:,} bytes")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8") from None
+
+
+def _find(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:
+    """The key and the value that `part` leads to; of an item of a list, the item twice."""
+    if isinstance(node, yaml.MappingNode):
+        names = (part, to_snake(str(part)))  # Azure ML takes either spelling
+        return next(((key, value) for key, value in node.value if key.value in names), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], node.value[part]
+    return None
+
+
+def _end(text: str, node: yaml.Node) -> int:
+    """Where a value ends; PyYAML takes blank lines and comments that follow for a part of it."""
+    end = int(node.end_mark.index)
+    if isinstance(node, yaml.ScalarNode):
+        return len(text[:end].rstrip("\n")) if node.style in ("|", ">") else end
+    if node.flow_style:
+        return end
+    last = node.value[-1]
+    return _end(text, last[1] if isinstance(last, tuple) else last)
+
+
+def _write(value: Any) -> str:
+    """A value as JSON, which is YAML on one line."""
+    return json.dumps(value, ensure_ascii=False)

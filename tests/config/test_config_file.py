@@ -1,0 +1,325 @@
+"""Files of Azure ML's SDK: `.runconfig` and command jobs, loaded, refused and saved."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from airflow_mltrain import (
+    DockerConfiguration,
+    Environment,
+    Experiment,
+    RunConfiguration,
+    ScriptRunConfig,
+    Workspace,
+)
+from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.settings import Settings
+
+FILES = Path(__file__).parent / "files"
+FRESH = (FILES / "fresh.runconfig").read_text()
+CLUSTER = (FILES / "cluster.runconfig").read_text()
+JOB = (FILES / "job.yml").read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    shutil.copytree(FILES, folder / ".azureml")
+    (folder / "src").mkdir()
+    (folder / "src" / "train.py").write_text("print('trained')")
+    return folder
+
+
+def load(file: Path) -> ScriptRunConfig:
+    """Load a file whatever is not here in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ScriptRunConfig.load(file)
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "file.runconfig"
+    file.write_text(text)
+    return file
+
+
+def test_what_the_sdk_saves_by_default_is_loaded(project: Path) -> None:
+    with pytest.warns(UserWarning, match="fresh.runconfig:17: environment.python.cond") as caught:
+        run_config = RunConfiguration.load(project, "fresh")
+
+    assert len(caught) == 1
+    assert isinstance(run_config.environment, Environment)
+    assert run_config.environment.python.packages == ["scikit-learn==1.5.0"]
+    assert (run_config.environment.python.version, run_config.target) == ("3.10", "local")
+    assert run_config.environment.docker.base_image is None
+    assert run_config.spark.configuration == {}
+    assert run_config.max_run_duration_seconds == 30 * 24 * 3600
+
+
+def test_a_run_configuration_is_honoured_and_what_is_not_here_is_in_one_list(
+    project: Path,
+) -> None:
+    with pytest.warns(UserWarning, match="loaded without it") as caught:
+        config = ScriptRunConfig.load(project / ".azureml" / "cluster.runconfig")
+
+    assert len(caught) == 1
+    lines = str(caught[0].message).splitlines()
+    assert [line.split(": ")[:2] for line in lines[1:]] == [
+        [f"{project}/.azureml/cluster.runconfig:12", "history.directoriesToWatch"],
+        [f"{project}/.azureml/cluster.runconfig:40", "amlcompute"],
+    ]
+    environment = config.environment
+    assert isinstance(environment, Environment)
+    assert config.source_directory == str(project)
+    assert config.argv("python") == [
+        *("python", "train.py", "--alpha", "0.5", "--name", "two words")
+    ]
+    assert (config.compute_target, config.run_config.framework) == ("spark-cluster", "PySpark")
+    assert config.run_config.spark.configuration == {"spark.sql.shuffle.partitions": "64"}
+    assert config.run_config.spark.executor_instances == 2
+    assert config.run_config.environment_variables == {"LEVEL": "debug"}
+    assert (config.run_config.resources.gpus, config.tags) == (1, {"model": "ridge"})
+    assert config.max_run_duration_seconds == 7200
+    assert environment.python.packages == ["scikit-learn==1.5.0"]
+    assert environment.spark.packages == ["org.apache.spark:spark-avro_2.12:3.5.1"]
+    assert environment.environment_variables == {"SEED": "1"}
+
+
+def test_a_command_job_is_honoured(project: Path) -> None:
+    with pytest.warns(UserWarning, match="job.yml:3: experiment_name") as caught:
+        config = ScriptRunConfig.load(project / ".azureml" / "job.yml")
+
+    environment = config.environment
+    assert len(caught) == 1
+    assert isinstance(environment, Environment)
+    assert config.command == (
+        "mkdir -p outputs/model && python train.py --alpha 0.5 --flag true --out outputs/model"
+    )
+    assert Path(config.source_directory).resolve() == project / "src"
+    assert (config.compute_target, config.max_run_duration_seconds) == ("gpu-box", 3600)
+    assert config.run_config.docker == DockerConfiguration(
+        use_docker=True, arguments=["--user", "1000"], shm_size="4g"
+    )
+    assert environment.docker.base_image == "python:3.11-slim"
+    assert environment.python.packages == ["numpy==2.1.0"]
+    assert config.tags == {"model": "ridge"}
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("target: local\nnodeCount: 8", [":2: nodeCount: a run is one"]),
+        ("dataReferences: {a: {}}\ndata:\n  b: {c: 1}", [":2: data: pass", ":1: dataReferences"]),
+        ("target: amlcompute\namlcompute: {vmSize: A}", [":1: target", "besides:\n", ":2: amlco"]),
+        ("environment:\n  docker:\n    platform: {os: Windows}", [":3: environment.docker.plat"]),
+        ("framework: PyTorch\ncommunicator: Nccl\n", [":2: communicator"]),
+        ("command: a\ncode: .\ncompute: x\nresources: {instance_count: 2}", [":4: resources.ins"]),
+        ("command: a\ncode: .\ninputs:\n  d: {path: azureml:d:1}", [":4: inputs.d.path: no data"]),
+        ("command: a\ncode: .\ndistribution:\n  type: pytorch\n", [":3: distribution: a run is"]),
+        ("command: a\ncode: git+https://x/y\n", [":2: code: check it out"]),
+        ("type: sweep\ntrial: {}\n", ["1: type: 'sweep' is not here"]),
+    ],
+)
+def test_what_would_run_as_something_else_is_refused_with_all_that_is_not_here(
+    tmp_path: Path, text: str, faults: list[str]
+) -> None:
+    file = write(tmp_path, text)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        ScriptRunConfig.load(file)
+
+    for fault in faults:
+        assert fault in str(refusal.value)
+    assert str(file) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (
+            "script: a\nnodecount: 1",
+            r":2: nodecount: there is no such key; did you mean nodeCount\?",
+        ),
+        ("environment:\n  python:\n    conda: 1", r":3: environment\.python\.conda: there is no"),
+        ("script: a\nnodeCount: two", r":2: nodeCount: 'two' was given; it should be a valid int"),
+        ("script: a\narguments:\n- a\n- [b]", r":4: arguments\.1: a list was given; it should be"),
+        (
+            "environment:\n  python: {userManagedDependencies: 'no'}",
+            r":2: environment\.python\.us",
+        ),
+        ("script: a\nmaxRunDurationSeconds: -1", r":2: maxRunDurationSeconds: -1 was given"),
+        ("script: a\ndocker: {useDocker: true, shmSize: 2 gigs}", r":2: docker: .*whole number"),
+        ("environment:\n  name: a b\n  version: 1\n  r: {}", r":1: environment: .*name"),
+        ("script: ../a.py", r"script: .*inside source_directory"),
+        ("script: a\ncommand: b", "both given"),
+        ("target: local", "neither script nor command"),
+        ("script: [", "2: this is not YAML|1: this is not YAML"),
+        ("command: a\ncode: .\ncomput: b", r":3: comput: there is no .* compute\?"),
+        ("compute: local\ncode: .", "command: is missing"),
+        ("command: '${{inputs.a}}'\ncode: .\ninputs: {b: 1}", r":1: command: .*among inputs\.b"),
+        ("command: a\ncode: .\nlimits:\n  timeout: PT1H", r":4: limits\.timeout: 'PT1H' was"),
+        ("command: a\ncode: .\noutputs: {'../x': {}}", r":3: outputs\.\.\./x: a name should"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named_with_its_line_and_a_remedy(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    file = write(tmp_path, text)
+
+    with pytest.raises(ConfigurationError, match=fault) as refusal:
+        ScriptRunConfig.load(file)
+
+    assert str(file) in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["fresh.runconfig", "cluster.runconfig", "job.yml"])
+def test_what_was_not_changed_is_saved_as_it_was(project: Path, name: str) -> None:
+    text = (project / ".azureml" / name).read_text()
+    if name == "fresh.runconfig":
+        text = text.replace("script:", "script: train.py", 1)
+        (project / ".azureml" / name).write_text(text)
+    config = load(project / ".azureml" / name)
+
+    config.save()
+
+    assert (project / ".azureml" / name).read_text() == text
+
+
+def test_what_was_changed_is_saved_and_everything_else_is_as_it_was(project: Path) -> None:
+    file = project / ".azureml" / "cluster.runconfig"
+    config = load(file)
+
+    config.arguments = ["--alpha", 1]
+    config.compute_target = "another"
+    config.run_config.prepare_timeout_seconds = 60
+    assert isinstance(config.environment, Environment)
+    config.environment.python.conda_dependencies.add_pip_package("pandas")
+    config.run_config.resources.gpus = 2
+    config.save()
+
+    assert load(file) == config
+    lines = file.read_text().splitlines()
+    was = CLUSTER.splitlines()
+    packages = '["python=3.11", {"pip": ["scikit-learn==1.5.0", "pandas"]}]'
+    assert [line for line in lines if line not in was] == [
+        'arguments: ["--alpha", 1]',
+        'target: "another"',
+        f'    condaDependencies: {{"channels": [], "dependencies": {packages}}}',
+        "resources: {gpus: 2}",
+        "prepareTimeoutSeconds: 60",
+    ]
+    assert [line for line in lines if line in was] == [line for line in was if line in lines]
+    assert "  - tensorboard  # watched there" in lines
+
+
+def test_a_command_job_keeps_what_is_not_here(project: Path) -> None:
+    file = project / ".azureml" / "job.yml"
+    config = load(file)
+
+    config.compute_target = "local"
+    config.tags["stage"] = "2"
+    config.save()
+
+    text = file.read_text()
+    assert load(file) == config
+    assert (
+        text.replace('"local"', "azureml:gpu-box").replace(
+            '{"model": "ridge", "stage": "2"}', "{model: ridge}"
+        )
+        == JOB
+    )
+
+
+def test_an_environment_of_another_kind_is_saved(project: Path) -> None:
+    file = project / ".azureml" / "cluster.runconfig"
+    config = load(file)
+
+    for environment in ("registered:3", None, Environment("plain"), "other"):
+        config.environment = environment
+        config.save()
+        assert load(file).environment == environment
+
+
+def test_a_new_run_configuration_is_saved_and_loaded(tmp_path: Path) -> None:
+    environment = Environment("image", python={"packages": ["numpy"], "version": "3.11"})
+    environment.docker.base_image = "python:3.11-slim"
+    environment.docker.shm_size = "1g"
+    run_config = RunConfiguration(
+        target="gpu-box",
+        environment=environment,
+        environment_variables={"KEY": {"variable": "hub_token"}},  # type: ignore[dict-item]
+        max_run_duration_seconds=60,
+    )
+
+    run_config.save(tmp_path, "mine")
+
+    assert RunConfiguration.load(tmp_path, "mine") == run_config
+    assert RunConfiguration.load(tmp_path / ".azureml" / "mine") == run_config
+
+
+def test_what_a_file_cannot_say_is_refused_and_the_file_stays(project: Path) -> None:
+    file = project / ".azureml" / "job.yml"
+    config = load(file)
+    config.run_config.resources.gpus = 1
+
+    with pytest.raises(ConfigurationError, match=r"cannot say this: run_config\.resources\.gpus"):
+        config.save()
+
+    assert file.read_text() == JOB
+    with pytest.raises(ConfigurationError, match="no file; give a path"):
+        ScriptRunConfig(".", "a.py").save()
+
+
+def leaves(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key, one in value.items() if isinstance(value, dict) else ():
+        yield (*above, key)
+        yield from leaves(one, (*above, key))
+
+
+@examples(max_examples=60)
+@given(st.data())
+def test_whatever_is_in_a_file_it_is_loaded_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = yaml.safe_load(data.draw(st.sampled_from([FRESH, CLUSTER, JOB])))
+    scalar = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+    value = st.recursive(scalar, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+    changed = copy.deepcopy(content)
+    for _ in range(data.draw(st.integers(1, 3))):
+        *above, last = data.draw(st.sampled_from(sorted(leaves(content), key=str)))
+        inner = changed
+        for part in above:
+            inner = inner.get(part, {}) if isinstance(inner, dict) else {}
+        if isinstance(inner, dict):
+            inner[data.draw(st.just(last) | st.text())] = data.draw(value)
+    file = tmp_path_factory.getbasetemp() / "any.runconfig"
+    file.write_text(yaml.safe_dump(changed), encoding="utf-8")
+
+    with contextlib.suppress(ConfigurationError):
+        assert isinstance(load(file), ScriptRunConfig)
+
+
+def test_a_loaded_file_is_run(project: Path, settings: Settings) -> None:
+    file = project / "job.yml"
+    file.write_text(
+        "command: echo ${{inputs.word}} > ${{outputs.model}}/word && python train.py\n"
+        "code: src\ninputs: {word: hello}\noutputs: {model: }\ncompute: local\n"
+    )
+
+    run = Experiment(Workspace(settings), "churn").submit(ScriptRunConfig.load(file))
+    run.wait_for_completion()
+
+    assert run.get_file_names() == ["log", "outputs/model/word"]
+    assert run.get_details_with_logs()["logFiles"] == {"log": "trained\n"}

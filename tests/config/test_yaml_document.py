@@ -1,0 +1,96 @@
+"""YAML files that are read with their lines, and edited in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from airflow_mltrain.config.yaml_document import Location, YamlDocument
+from airflow_mltrain.errors import ConfigurationError
+
+TEXT = """\
+# head
+script: train.py   # the script
+empty:
+nested:
+    # a comment inside
+    one: 1
+    deep: {a: 1, b: [x, y]}
+
+list:
+- first
+- second   # the second
+
+# tail
+last: |
+  two
+  lines
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {("script",): "other.py"},
+        {("empty",): {"a": [1]}},
+        {("empty", "a", "b"): 1, ("empty", "a", "c"): None},
+        {("nested", "one"): [1, "x: y"], ("nested", "deep", "a"): "ü"},
+        {("nested", "two"): True, ("nested", "deep", "c"): "#"},
+        {("list",): []},
+        {("last",): "one\nline: more", ("new", "deep"): {"k": "v"}, ("new", "other"): 1},
+        {("nested", "one", "was", "a number"): 2},
+    ],
+)
+def test_only_what_is_changed_is_changed(changes: dict[Location, Any]) -> None:
+    document = YamlDocument.parse(Path("file.yml"), TEXT)
+    expected = document.data
+    for location, value in changes.items():
+        inner = expected
+        for part in location[:-1]:
+            if not isinstance(inner.get(part), dict):  # type: ignore[arg-type]
+                inner[part] = {}  # type: ignore[index]
+            inner = inner[part]  # type: ignore[index]
+        inner[location[-1]] = value  # type: ignore[index]
+
+    edited = document.edited(changes)
+
+    assert yaml.safe_load(edited) == expected
+    assert {"# head", "# tail"} <= set(edited.splitlines())
+    assert edited.count("# ") >= 4
+
+
+def test_what_is_not_changed_stays_as_it_was() -> None:
+    assert YamlDocument.parse(Path("f"), TEXT).edited({}) == TEXT
+    assert YamlDocument.parse(Path("f"), "").edited({("a",): 1}) == "a: 1\n"
+    assert YamlDocument.parse(Path("f"), "a: {}").edited({("a", "b"): 1}) == "a: {b: 1}"
+
+
+def test_a_place_is_a_line() -> None:
+    document = YamlDocument.parse(Path("file.yml"), TEXT)
+
+    assert document.place(("script",)) == "file.yml:2"
+    assert document.place(("nested", "deep", "b", 1)) == "file.yml:7"
+    assert document.place(("nested", "absent")) == "file.yml:4"
+    assert document.place(("list", 1)) == "file.yml:11"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: 1\nb: [", r"f:2: this is not YAML"),
+        ("a: 1\nb: 2\na: 3", r"f:3: 'a' is here twice"),
+        ("a: &x [1]\nb: *x", r"f:2: '\*x' refers"),
+        ("a: 1\n2: b", r"f:2: a key should be text"),
+        ("a: 1\n<<: {b: 1}", r"f:2: a key should be text"),
+        ("- a", r"f:1: keys should be here"),
+        ("a: 2026-13-45", r"f: month must be"),
+        ("[" * 200, "YAML|deeply"),
+        ("a: !!python/object:os.system {}", "python/object"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, fault: str) -> None:
+    with pytest.raises(ConfigurationError, match=fault):
+        YamlDocument.parse(Path("f"), text).data  # noqa: B018
