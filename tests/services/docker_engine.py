@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.services.docker_registry import DockerRegistry
 
 _PROGRAMS = ("dockerd", "containerd", "runc", "iptables", "ip", "openssl")
+_NOT_FOUND, _CONFLICT = 404, 409
 _START_SECONDS = 30
 _END_SECONDS = 60
 
@@ -234,8 +235,11 @@ class DockerEngine:
     def _remove_containers(self) -> None:
         with closing(self.client()) as client:
             for container in client.api.containers(all=True, quiet=True):
-                with suppress(docker.errors.NotFound):
+                try:
                     client.api.remove_container(container["Id"], force=True)
+                except docker.errors.APIError as error:  # it removes itself, or has
+                    if error.status_code not in (_NOT_FOUND, _CONFLICT):
+                        raise
 
     def _discard(self) -> None:
         if self._is_running:
