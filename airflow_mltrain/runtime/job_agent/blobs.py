@@ -67,7 +67,7 @@ def _has_outputs(root: str, spec: Dict[str, Any]) -> bool:
         return True
     if previous["snapshot_id"] is not None:
         return missing_of_snapshot(root, previous["snapshot_id"]) == []
-    if (spec.get("spark") or {}).get("gateway") is not None:
+    if (spec.get("spark") or {}).get("manager") is not None:
         return False  # its driver runs elsewhere and gets them as blobs, as it gets its code
     folder = JobFolder(root, previous["run_id"])
     state = folder.read_state()

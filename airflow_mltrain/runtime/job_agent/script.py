@@ -23,6 +23,10 @@ _BOOT_CLUSTER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.cluster.launcher import main; main(sys.argv[2:])"
 )
+_BOOT_INSIDE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from job_agent.spark.inside import main; main(sys.argv[2:])"
+)
 _FOREIGN_PACKAGES = ("PYTHONPATH", "PYTHONHOME", "CONDA_PREFIX")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as shells report them
 
@@ -52,7 +56,7 @@ def spawn(
     if spec.get("spark") is None:
         argv = _program(spec["argv"], variables)
         return _spawn(folder, argv, folder.code, variables, user=user)
-    boot = _BOOT_SPARK if spec["spark"]["gateway"] is None else _BOOT_CLUSTER
+    boot = _find_boot(spec["spark"])
     argv = [*_own_program(boot), folder.root, folder.run_id, environment or ""]
     with _handed_on(secrets) as handed_over:
         return _spawn(folder, argv, folder.code, variables, stdin=handed_over, user=user)
@@ -78,6 +82,13 @@ def _own_program(boot: str) -> List[str]:
     """What begins a program of the job agent's, whatever the job's environment is."""
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return [sys.executable, "-I", "-S", "-X", "utf8", "-c", boot, runtime]
+
+
+def _find_boot(told: Dict[str, Any]) -> str:
+    """What begins a driver: here, where its Java runs already, or on its cluster."""
+    if told["manager"] is not None:
+        return _BOOT_CLUSTER
+    return _BOOT_INSIDE if told.get("is_inside") else _BOOT_SPARK
 
 
 def _spawn(

@@ -15,6 +15,8 @@ def judge_spark(facts: Mapping[str, Any], master: str) -> Iterator[Finding]:
     """Findings on what the job agent's `examine_spark` told; what is not ok has a remedy."""
     yield _judge_submit(facts["submit"], facts["cluster_version"])
     yield _judge_java(facts["java"])
+    if facts["yarn"] is not None:
+        yield _judge_yarn(facts["yarn"])
     yield _judge_master(facts, master)
 
 
@@ -49,6 +51,13 @@ def _judge_java(facts: Mapping[str, Any]) -> Finding:
         what, _, remedy = facts["error"].partition(": ")
         return Finding("java", _FAULT, what, remedy)
     return Finding("java", _OK, f"{facts['version']} ({facts['path']})")
+
+
+def _judge_yarn(facts: Mapping[str, Any]) -> Finding:
+    if "error" in facts:
+        what, _, remedy = facts["error"].partition(": ")
+        return Finding("yarn", _FAULT, what, remedy)
+    return Finding("yarn", _OK, str(facts["path"]))
 
 
 def _judge_master(facts: Mapping[str, Any], master: str) -> Finding:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runtime.job_agent.spark.command import KEYTAB
 from airflow_mltrain.targets.base import SparkRequest
 
-STANDALONE = "spark://"
+_STANDALONE = "spark://"
+_MANAGERS: Final = {_STANDALONE: "standalone", "yarn": "yarn", "k8s://": "kubernetes"}
 _DEFAULT_CORES = 1  # of an executor whose cores nobody said, where their number is
 
 
@@ -68,7 +69,17 @@ class Deployment:
     """The master that a connection names, and whether its drivers run on the cluster."""
 
     master: str
-    is_in_cluster: bool
+    manager: str | None  # which kind of master puts the drivers on its cluster; None: they stay
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether the master is one of Spark's own."""
+        return self.master.startswith(_STANDALONE)
+
+    @property
+    def masters(self) -> tuple[str, ...]:
+        """The addresses, host:port, of a standalone master and its standbys."""
+        return tuple(self.master.removeprefix(_STANDALONE).split(","))
 
 
 def find_deployment(name: str, conn_id: str) -> Deployment:
@@ -79,13 +90,16 @@ def find_deployment(name: str, conn_id: str) -> Deployment:
         raise ConfigurationError(
             f"connection {name!r}: deploy-mode is {mode!r}; it should be 'client' or 'cluster'"
         )
-    if mode == "cluster" and not hook.master.startswith(STANDALONE):
+    if mode == "client":
+        return Deployment(hook.master, None)
+    kinds = [kind for scheme, kind in _MANAGERS.items() if hook.master.startswith(scheme)]
+    if not kinds:
         raise ConfigurationError(
-            f"connection {name!r}: deploy-mode is 'cluster', which is supported on a standalone "
-            f"cluster (spark://...), and its master is {hook.master!r}; set it to 'client': the "
-            "driver then runs on this machine or on the `edge_node` of the extra 'mltrain'"
+            f"connection {name!r}: deploy-mode is 'cluster', for a master that is spark://..., "
+            f"yarn or k8s://..., and this one is {hook.master!r}; set it to 'client': the driver "
+            "then runs on this machine or on the `edge_node` of the extra 'mltrain'"
         )
-    return Deployment(hook.master, mode == "cluster")
+    return Deployment(hook.master, kinds[0])
 
 
 def find_program(name: str, conn_id: str) -> str:
@@ -95,10 +109,11 @@ def find_program(name: str, conn_id: str) -> str:
 
 def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) -> SubmitCommand:
     """What begins the driver of a run."""
+    deployment = find_deployment(name, conn_id)
     cores, total = request.executor_cores, None
     settings: dict[str, Any] = {}
     if request.executor_instances is not None:
-        if find_deployment(name, conn_id).master.startswith(STANDALONE):
+        if deployment.is_standalone:
             # A standalone master counts cores, not executors.
             cores = cores or _DEFAULT_CORES
             total = cores * request.executor_instances
@@ -108,7 +123,7 @@ def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) ->
         name,
         conn_id,
         name=run_id,
-        deploy_mode="client",  # where the driver is, it is a client
+        deploy_mode=_mode_of_submit(deployment),
         packages=",".join(request.packages) or None,
         repositories=",".join(request.repositories) or None,
         jars=",".join(request.jars) or None,
@@ -119,6 +134,12 @@ def make_command(name: str, conn_id: str, run_id: str, request: SparkRequest) ->
         **settings,
     )
     return hook.make()
+
+
+def _mode_of_submit(deployment: Deployment) -> str:
+    """On a worker of a standalone cluster, the driver is begun by a spark-submit of its own."""
+    is_sent = deployment.manager is not None and not deployment.is_standalone
+    return "cluster" if is_sent else "client"
 
 
 def _hook(target: str, conn_id: str, **settings: Any) -> _Commander:

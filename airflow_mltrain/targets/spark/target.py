@@ -23,12 +23,7 @@ from airflow_mltrain.targets.base import (
 )
 from airflow_mltrain.targets.check import Finding
 from airflow_mltrain.targets.spark.check import judge_gateway, judge_spark
-from airflow_mltrain.targets.spark.command import (
-    STANDALONE,
-    Deployment,
-    find_program,
-    make_command,
-)
+from airflow_mltrain.targets.spark.command import Deployment, find_program, make_command
 from airflow_mltrain.targets.spark.config import SparkTargetConfig
 
 log = logging.getLogger(__name__)
@@ -118,8 +113,9 @@ class SparkTarget:
             master=master,
             pages=self._config.master_pages,
             gateway=self._gateway(),
+            manager=self._deployment.manager,
         )
-        judged = judge_gateway if self._deployment.is_in_cluster else judge_spark
+        judged = judge_spark if self._gateway() is None else judge_gateway
         return (*self._machine.check(), *judged(facts, master))
 
     def list_jobs(self) -> list[ListedJob]:
@@ -143,7 +139,7 @@ class SparkTarget:
             return replace(job, environment_variables=variables)
         driver = self._driver(job, job.spark)
         grace = job.cancel_grace_seconds
-        if self._deployment.is_in_cluster:
+        if self._deployment.manager is not None:
             grace += _REMOVAL_SECONDS
         return replace(
             job,
@@ -154,14 +150,13 @@ class SparkTarget:
 
     def _gateway(self) -> list[tuple[str, int]] | None:
         """Where a master takes drivers, as host and port of each; None where none is to."""
-        if not self._deployment.is_in_cluster:
+        if self._deployment.manager is None or not self._deployment.is_standalone:
             return None
         told = self._config.master_gateway
         if told is not None:
             found = urlsplit(told)
             return [(str(found.hostname), found.port or _GATEWAY_PORT)]
-        masters = self._deployment.master.removeprefix(STANDALONE).split(",")
-        return [(one.rpartition(":")[0], _GATEWAY_PORT) for one in masters]
+        return [(one.rpartition(":")[0], _GATEWAY_PORT) for one in self._deployment.masters]
 
     def _variables(self) -> dict[str, str]:
         found = dict(self._config.environment_variables or {})
@@ -171,7 +166,7 @@ class SparkTarget:
 
     def _driver(self, job: Job, request: SparkRequest) -> SparkDriver:
         """What a job agent is told, as `job_agent.spark.launcher` reads it."""
-        if request.driver_cores is not None and not self._deployment.is_in_cluster:
+        if request.driver_cores is not None and self._deployment.manager is None:
             log.warning(
                 "run_config.spark.driver_cores: the driver runs on a machine of its own, which "
                 "bounds no cores; leave it out"
@@ -181,6 +176,7 @@ class SparkTarget:
         low, _, high = (config.callback_ports or "").partition("-")
         spec = {
             "run_id": job.run_id,
+            "manager": self._deployment.manager,
             "gateway": self._gateway(),
             "callback_host": config.callback_host,
             "callback_ports": [int(low), int(high or low)] if low else None,

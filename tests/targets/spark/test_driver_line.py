@@ -15,7 +15,7 @@ import pytest
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent.cluster import entry
 from airflow_mltrain.runtime.job_agent.cluster.callback import listen, take_call
-from airflow_mltrain.runtime.job_agent.cluster.launcher import longest_life
+from airflow_mltrain.runtime.job_agent.cluster.patience import longest_life
 from airflow_mltrain.targets.registry import connect
 from tests.fakes.local_master import LocalMaster, Relay
 from tests.services.jobs import (

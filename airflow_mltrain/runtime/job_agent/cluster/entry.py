@@ -11,12 +11,15 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import time
 import zlib
 
 CALL_VARIABLE = "MLTRAIN_SPARK_CALL"
 TOKEN_VARIABLE = "MLTRAIN_SPARK_TOKEN"  # noqa: S105  # only its name
 ALONE_VARIABLE = "MLTRAIN_SPARK_ALONE"  # seconds that a driver lives without who submitted it
+NAME_VARIABLE = "MLTRAIN_SPARK_DRIVER"  # of the driver; that of its folder where it is not said
+INSIDE_VARIABLE = "MLTRAIN_SPARK_INSIDE"  # the script is to use the Java that runs this
 WELCOME = "welcome"
 SILENCE_SECONDS = 20.0  # of who submitted, who asks twice a second: then the line is broken
 CONNECT_SECONDS, HANDSHAKE_SECONDS = 5.0, 10.0
@@ -126,7 +129,10 @@ def main() -> None:
     addresses = os.environ.pop(CALL_VARIABLE).split(",")
     token = os.environ.pop(TOKEN_VARIABLE)
     alone_seconds = float(os.environ.pop(ALONE_VARIABLE))
-    driver = os.path.basename(os.getcwd())
+    place = os.getcwd()
+    driver = os.environ.pop(NAME_VARIABLE, None) or os.path.basename(place)
+    if not os.access(place, os.W_OK):
+        place = tempfile.mkdtemp(prefix="mltrain-driver-")
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         for address in addresses:
@@ -138,11 +144,11 @@ def main() -> None:
             except (OSError, ValueError, KeyError) as error:
                 print("mltrain: {} was not reached: {}".format(address, error), file=sys.stderr)
                 continue
-            root = os.path.join(os.getcwd(), "mltrain")
+            root = os.path.join(place, "mltrain")
             install(agent, os.path.join(root, "agent"))
             sys.path[:0] = [os.path.join(root, "agent")]
             module = importlib.import_module("job_agent.cluster.keeper")
-            module.keep(root, connection, address, token, alone_seconds)
+            module.keep(root, connection, module.Submitter(address, token, driver), alone_seconds)
             return
         if time.monotonic() > deadline:
             sys.exit("mltrain: whoever submitted this driver was not reached")

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from typing import List, Optional
+from typing import List, NamedTuple, Optional
 
 from .. import process
 from ..burial import bury_if_dead
@@ -19,41 +19,60 @@ from ..folder import JobFolder, read_from, size_of
 from ..host import Host
 from ..removal import remove
 from ..server import Server
+from ..spark.driver import JAVA_VARIABLE, PACKAGES_VARIABLE
 from ..supervisor import Supervisor
 from ..wire import FrameReader, FrameWriter
-from .entry import TurnedAwayError, call
+from .entry import INSIDE_VARIABLE, TurnedAwayError, call
 
 _LOOK_SECONDS, _CALL_SECONDS = 0.05, 1.0
 _REFUSALS = 3  # in a row: nobody listens there any more
 _JOB_SECONDS = 900.0  # alone, and still without the job
-_NOT_FOR_SCRIPTS = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET", "PYSPARK_DRIVER_PYTHON")
-_PYTHON_PATH = "PYTHONPATH"
+_GATEWAY = ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET")
+_DRIVER_PYTHON, _PYTHON_PATH = "PYSPARK_DRIVER_PYTHON", "PYTHONPATH"
 
 
-def keep(
-    root: str, connection: socket.socket, address: str, token: str, alone_seconds: float
-) -> None:
+class Submitter(NamedTuple):
+    """Whom to call, with which secret, and as which driver."""
+
+    address: str
+    token: str
+    driver: str
+
+
+def keep(root: str, connection: socket.socket, submitter: Submitter, alone_seconds: float) -> None:
     """Run the job that comes over the connection, to its end and until it was taken away.
 
     After so many seconds without who submitted it, all is ended.
     """
-    for name in (*_NOT_FOR_SCRIPTS, _PYTHON_PATH):
+    _set_variables(is_inside=bool(os.environ.pop(INSIDE_VARIABLE, None)))
+    try:
+        _Keeper(root, submitter, alone_seconds).run(connection)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _set_variables(*, is_inside: bool) -> None:
+    """Have what jobs begin with: a Java of their own, or that which is above this process."""
+    os.environ.pop(_DRIVER_PYTHON, None)
+    packages = os.environ.pop(_PYTHON_PATH, None)
+    if is_inside:
+        os.environ[JAVA_VARIABLE] = str(os.getppid())
+        if packages is not None:
+            os.environ[PACKAGES_VARIABLE] = packages
+        return
+    for name in _GATEWAY:
         os.environ.pop(name, None)
     if "JAVA_HOME" not in os.environ:
         with contextlib.suppress(OSError):
             java = os.readlink("/proc/{}/exe".format(os.getppid()))
             os.environ["JAVA_HOME"] = os.path.dirname(os.path.dirname(java))
-    try:
-        _Keeper(root, address, token, alone_seconds).run(connection)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 class _Keeper:
-    def __init__(self, root: str, address: str, token: str, alone_seconds: float) -> None:
+    def __init__(self, root: str, submitter: Submitter, alone_seconds: float) -> None:
         self._root = root
         self._alone_seconds = alone_seconds
-        self._address, self._token = address, token
+        self._submitter = submitter
         self._master = os.getppid()
         self._folder: Optional[JobFolder] = None
         self._supervisor: Optional[int] = None
@@ -153,9 +172,8 @@ class _Keeper:
 
     def _call(self) -> None:
         self._next_call = time.monotonic() + _CALL_SECONDS
-        driver = os.path.basename(os.path.dirname(self._root))
         try:
-            connection, _ = call(self._address, self._token, driver, needs_agent=False)
+            connection, _ = call(*self._submitter, needs_agent=False)
         except (ConnectionRefusedError, TurnedAwayError) as error:
             self._refusals += 1
             print("mltrain:", error, file=sys.stderr)

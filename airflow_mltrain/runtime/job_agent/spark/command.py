@@ -12,7 +12,7 @@ from .driver import LOG_VARIABLE, WORDS_VARIABLE
 
 KEYTAB = "<keytab>"  # where the command line names the file of it
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")  # Spark takes paths apart at commas and the like
-_ANY_PYTHON = "python"  # then Spark's own configuration says which
+ANY_PYTHON = "python"  # then Spark's own configuration says which
 _QUICK_LAUNCHER = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"  # of the Java that only finds words
 _MODULES_OPTIONS = "-Dspark.files={0} -Dspark.submit.pyFiles={0}"  # what --py-files comes to
 _LEFT_OUT = ("outputs", "logs")
@@ -94,10 +94,10 @@ def make_launch(
     told = spec["spark"]
     variables = dict(os.environ)
     program = find_submit(told["command"][0], variables)
-    properties = dict(_read_defaults(program, variables), **secrets["properties"])
+    properties = dict(read_defaults(program, variables), **secrets["properties"])
     properties["spark.mltrain.runId"] = told["run_id"]
     argv = [program, *told["command"][1:]]
-    modules = _zip_modules(folder, spec, scratch)
+    modules = zip_modules(folder, spec, scratch)
     if told["master"].startswith("spark://") and "spark.files" not in properties:
         # As an argument, Java would load Hadoop's file systems for it before the script begins.
         options = [variables.get("SPARK_SUBMIT_OPTS", ""), _MODULES_OPTIONS.format(modules)]
@@ -110,11 +110,11 @@ def make_launch(
         archives.append("{}#{}".format(scratch.take(archive.path_of(tree)), archive.NAME))
         variables["PYSPARK_DRIVER_PYTHON"] = os.path.join(tree, "bin", "python")
         variables["PYSPARK_PYTHON"] = "./{}/bin/python".format(archive.NAME)
-    elif interpreter not in (_ANY_PYTHON, told["default_python"]):
+    elif interpreter not in (ANY_PYTHON, told["default_python"]):
         variables["PYSPARK_DRIVER_PYTHON"] = variables["PYSPARK_PYTHON"] = interpreter
     if archives:
         argv += ["--archives", ",".join(archives)]
-    argv += ["--properties-file", scratch.write("properties", _encoded(properties))]
+    argv += ["--properties-file", scratch.write("properties", encode_properties(properties))]
     if secrets["keytab"] is not None:
         import base64  # noqa: PLC0415  # hardly ever needed
 
@@ -170,7 +170,7 @@ def find_java(variables: Dict[str, str]) -> str:
     return java
 
 
-def _read_defaults(program: str, variables: Dict[str, str]) -> Dict[str, str]:
+def read_defaults(program: str, variables: Dict[str, str]) -> Dict[str, str]:
     """The settings of this machine's Spark, which it does not read beside a file of ours."""
     home = variables.get("SPARK_HOME") or os.path.dirname(
         os.path.dirname(os.path.realpath(program))
@@ -193,7 +193,7 @@ def _read_defaults(program: str, variables: Dict[str, str]) -> Dict[str, str]:
     return found
 
 
-def _encoded(properties: Dict[str, str]) -> bytes:
+def encode_properties(properties: Dict[str, str]) -> bytes:
     """As Java reads it: Latin-1, with escapes for the rest."""
     lines = (
         "{}={}\n".format(_escaped(name), _escaped(value)) for name, value in properties.items()
@@ -214,7 +214,7 @@ def _in_units(letter: str) -> str:
     return "".join("\\u" + pair for pair in pairs)
 
 
-def _zip_modules(folder: JobFolder, spec: Dict[str, Any], scratch: Scratch) -> str:
+def zip_modules(folder: JobFolder, spec: Dict[str, Any], scratch: Scratch) -> str:
     """What a function can import on an executor: the snapshot's modules, and `mltrain`."""
     path = scratch.file("code.zip")
     with zipfile.ZipFile(path, "w") as file:

@@ -4,12 +4,17 @@ Arguments and output would change on their way through a Java virtual machine. S
 words come from a file, and what it prints goes straight into the log.
 """
 
+import json
 import os
 import signal
 import sys
 
 WORDS_VARIABLE = "MLTRAIN_SPARK_WORDS"
 LOG_VARIABLE = "MLTRAIN_SPARK_LOG"
+PROPERTIES_VARIABLE = "MLTRAIN_SPARK_PROPERTIES"  # a file of them, for a Java that runs already
+JAVA_VARIABLE = "MLTRAIN_SPARK_JAVA"  # the process that is that Java
+PACKAGES_VARIABLE = "MLTRAIN_SPARK_PACKAGES"  # where its Python finds pyspark
+_ADDED_TO = ("spark.files", "spark.archives", "spark.submit.pyFiles")
 
 
 def main() -> None:
@@ -19,11 +24,35 @@ def main() -> None:
         os.dup2(log, stream)
     os.close(log)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which its Java ignores
+    properties = os.environ.pop(PROPERTIES_VARIABLE, None)
+    if properties is not None:
+        _tell_java(properties)
     path = os.environ.pop(WORDS_VARIABLE)
     with open(path, "rb") as file:
         words = file.read().split(b"\0")
     os.unlink(path)  # shows that the script has begun
     os.execv(sys.executable, [os.fsencode(sys.executable), *words])  # noqa: S606  # no shell is wanted
+
+
+def _tell_java(path: str) -> None:
+    """Give the Java that began this the properties of its coming session, over its own gateway."""
+    from py4j.clientserver import (  # type: ignore[import-not-found]  # noqa: PLC0415  # Spark's own
+        ClientServer,
+        JavaParameters,
+        PythonParameters,
+    )
+
+    port, token = (os.environ["PYSPARK_GATEWAY_" + name] for name in ("PORT", "SECRET"))
+    java = JavaParameters(port=int(port), auth_token=token, auto_convert=True)
+    gateway = ClientServer(java, PythonParameters(port=0, eager_load=False))
+    system = gateway.jvm.java.lang.System
+    with open(path, encoding="utf-8") as file:
+        properties = json.load(file)
+    os.unlink(path)
+    for name, value in properties.items():
+        before = system.getProperty(name) if name in _ADDED_TO else None
+        system.setProperty(name, before + "," + value if before else value)
+    gateway.shutdown()
 
 
 if __name__ == "__main__":

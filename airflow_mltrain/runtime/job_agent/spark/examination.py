@@ -17,10 +17,11 @@ def examine_spark(
     master: str,
     pages: Optional[str],
     gateway: Optional[List[Tuple[str, int]]],
+    manager: Optional[str],
 ) -> Dict[str, Any]:
     """What drivers find here that begin with these variables; takes seconds, changes nothing.
 
-    With the addresses of a gateway, those find it who put drivers on the cluster.
+    Those that a manager is to put on its cluster find what it is asked by: a gateway, `yarn`.
     """
     begun_with = dict(os.environ, **variables)
     cluster = Cluster(master, pages)
@@ -31,15 +32,26 @@ def examine_spark(
         "cluster_version": cluster.find_version(),
         "workers": cluster.list_workers(),
         "gateway": None if gateway is None else _gateway(gateway),
+        "yarn": _yarn(begun_with) if manager == "yarn" else None,
     }
 
 
 def _gateway(addresses: List[Tuple[str, int]]) -> Dict[str, Any]:
-    from .gateway import Gateway, UnheardError  # noqa: PLC0415  # few clusters are asked
+    from .gateway import Gateway  # noqa: PLC0415  # few clusters are asked
+    from .master import UnheardError  # noqa: PLC0415  # as above
 
     try:
         return {"version": Gateway([(host, port) for host, port in addresses]).version()}
     except UnheardError as error:
+        return {"error": str(error)}
+
+
+def _yarn(variables: Dict[str, str]) -> Dict[str, Any]:
+    from .yarn import find_yarn  # noqa: PLC0415  # as above
+
+    try:
+        return {"path": find_yarn(variables)}
+    except LaunchError as error:
         return {"error": str(error)}
 
 

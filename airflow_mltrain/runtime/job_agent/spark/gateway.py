@@ -2,32 +2,22 @@
 
 import http.client
 import json
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
+
+from .master import DriverStatus, MasterError, Phase, UnheardError
 
 _PATIENCE_SECONDS = 10.0
 _RUNNER = "org.apache.spark.deploy.PythonRunner"  # runs Python, without a gate for python drivers
 _NOT_LEADING = "ALIVE state"
-_WORKS_ON = ("SUBMITTED", "RUNNING", "RELAUNCHING")
-
-
-class GatewayError(Exception):
-    """The master refused; asking again would not help."""
-
-
-class UnheardError(Exception):
-    """No answer came; what was asked may or may not have been done."""
-
-
-class DriverStatus(NamedTuple):
-    """A driver as its master sees it."""
-
-    state: str
-    worker: Optional[str]  # host:port
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the master has done with it, however it went."""
-        return self.state not in _WORKS_ON
+_PHASES = {
+    "SUBMITTED": Phase.WAITING,
+    "RELAUNCHING": Phase.WAITING,
+    "RUNNING": Phase.RUNNING,
+    # No worker said so.
+    "ERROR": Phase.SUPPOSED_OVER,
+    "UNKNOWN": Phase.SUPPOSED_OVER,
+    "LOST": Phase.SUPPOSED_OVER,
+}
 
 
 class Gateway:
@@ -60,7 +50,7 @@ class Gateway:
         }
         answer = self._ask("POST", "/v1/submissions/create", question)
         if not answer.get("success"):
-            raise GatewayError(str(answer.get("message", answer)))
+            raise MasterError(str(answer.get("message", answer)))
         return str(answer["submissionId"])
 
     def status(self, submission_id: str) -> Optional[DriverStatus]:
@@ -68,7 +58,9 @@ class Gateway:
         answer = self._ask("GET", "/v1/submissions/status/{}".format(submission_id))
         if not answer.get("success"):
             return None
-        return DriverStatus(str(answer.get("driverState")), answer.get("workerHostPort"))
+        state = str(answer.get("driverState"))
+        worker = answer.get("workerHostPort")
+        return DriverStatus(_PHASES.get(state, Phase.OVER), state, worker)
 
     def kill(self, submission_id: str) -> None:
         """Have the driver ended; nothing where it has."""

@@ -180,7 +180,11 @@ def main(argv: List[str]) -> None:
     """
     root, run_id, tree = argv
     secrets = read_secrets(take_over(), "spark")
-    code = Launcher(JobFolder(root, run_id), tree or None, secrets).run()
+    end_as(Launcher(JobFolder(root, run_id), tree or None, secrets).run())
+
+
+def end_as(code: int) -> None:
+    """End this process with an exit code, or by the signal that it is minus the number of."""
     if code < 0:
         with contextlib.suppress(OSError):  # SIGKILL is never handled
             signal.signal(-code, signal.SIG_DFL)

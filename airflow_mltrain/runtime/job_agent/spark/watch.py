@@ -1,14 +1,13 @@
 """Following a Spark application while its driver runs: how far it is, and what it lacks."""
 
 import contextlib
-import json
-import os
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
 from .application import Application, DriverPages, Work
 from .cluster import Cluster, in_mebibytes
+from .fact import note_facts
 
 _SEARCH_SECONDS, _LOOK_SECONDS = 0.5, 2.0
 _TELL_SECONDS = 10.0
@@ -97,23 +96,10 @@ class Watch(threading.Thread):
                 self._told["history_pages"].rstrip("/"), application.application_id
             )
             facts["spark.history_url"] = history
-        self._note(facts)
-        if master != self._told["master"]:
+        note_facts(self._metrics, facts)
+        if _without_scheme(master) != _without_scheme(self._told["master"]):
             words = "the script chose another master than its compute target's, {}: {}"
             self._say(words.format(self._told["master"], master))
-
-    def _note(self, facts: Dict[str, str]) -> None:
-        lines = [
-            json.dumps({"type": "fact", "name": name, "value": value}) + "\n"
-            for name, value in facts.items()
-        ]
-        descriptor = os.open(
-            self._metrics, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        try:
-            os.write(descriptor, "".join(lines).encode("ascii"))
-        finally:
-            os.close(descriptor)
 
     def _tell(self, work: Work) -> None:
         if not work.jobs and not work.tasks_done:
@@ -152,6 +138,10 @@ class Watch(threading.Thread):
             )
             words = "the cluster gave it no executor in {:.0f} s: each asks for {}; {}; {}"
             self._give_up(words.format(waited, asked, self._cluster.describe(), remedy))
+
+
+def _without_scheme(master: str) -> str:
+    return master.replace("k8s://https://", "k8s://")  # which Spark adds where it is not said
 
 
 class Asked:

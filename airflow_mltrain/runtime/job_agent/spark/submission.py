@@ -1,0 +1,136 @@
+"""spark-submit in deploy mode `cluster`: how it is begun, and what it says."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from .. import process
+from ..folder import JobFolder
+from .command import (
+    KEYTAB,
+    Scratch,
+    encode_properties,
+    find_java,
+    find_submit,
+    read_defaults,
+)
+from .master import MasterError, UnheardError
+
+_LOOK_SECONDS = 0.1
+_PATIENCE_SECONDS = 60.0  # of a question, which begins a Java
+_SHOWN_LINES = 8
+_CALM = re.compile(r"^\S+ \S+ (INFO|DEBUG|TRACE) |^\s*(at |\.\.\. )|^\s*$|^WARNING: ")
+# The driver's Java is given these by the script's launcher: a master keeps what it is given.
+_SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
+_FOR_SUBMITTING = "spark.kubernetes.authenticate."
+
+
+class Answer(NamedTuple):
+    """What a program said, on both streams, and how it ended."""
+
+    exit_code: int
+    words: str
+
+    def last_words(self) -> str:
+        """The last lines that are no mere information, as one."""
+        lines = [line.strip() for line in self.words.splitlines() if not _CALM.match(line)]
+        return "; ".join(lines[-_SHOWN_LINES:]) or "it said nothing"
+
+
+class Submission:
+    """The spark-submit of one run, with the files that it is given; `close` removes them."""
+
+    def __init__(self, folder: JobFolder, told: Dict[str, Any], secrets: Dict[str, Any]) -> None:
+        """Raises LaunchError where it cannot be begun here."""
+        self.run_id = str(told["run_id"])
+        self.master = str(told["master"])
+        self._code, self._keytab = folder.code, secrets["keytab"]
+        self.variables = dict(os.environ)
+        self._program = find_submit(told["command"][0], self.variables)
+        find_java(self.variables)
+        given = dict(read_defaults(self._program, self.variables), **secrets["properties"])
+        self.properties = {
+            name: value
+            for name, value in given.items()
+            if name.startswith(_FOR_SUBMITTING) or not _SECRET.search(name)
+        }
+        self._words = list(told["command"][1:])
+        self.scratch = Scratch(folder)
+        if self._keytab is not None:
+            import base64  # noqa: PLC0415  # hardly ever needed
+
+            keytab = self.scratch.write("keytab", base64.b64decode(self._keytab))
+            self._words = [keytab if word == KEYTAB else word for word in self._words]
+
+    def property(self, name: str) -> Optional[str]:
+        """What Spark will take for a property, by its command line or the files."""
+        setting = name + "="
+        said = [word[len(setting) :] for word in self._words if word.startswith(setting)]
+        return said[-1] if said else self.properties.get(name)
+
+    def submit(
+        self, properties: Dict[str, str], application: List[str], check: Callable[[], None]
+    ) -> Answer:
+        """Have the application put on the cluster; ended by what `check` raises."""
+        argv = [*self._words, *self._file(properties), *application]
+        return self.run([self._program, *argv], check, patience=None)
+
+    def ask(self, *words: str) -> Answer:
+        """Have spark-submit ask its master; UnheardError where it does not end."""
+        argv = [self._program, "--master", self.master, *self._file({}), *words]
+        return self.run(argv, lambda: None, _PATIENCE_SECONDS)
+
+    def run(
+        self,
+        argv: List[str],
+        check: Callable[[], None],
+        patience: Optional[float] = _PATIENCE_SECONDS,
+    ) -> Answer:
+        """Run a program to its end, or until `check` raises; it is quiet about what it is told."""
+        own_pid = os.getpid()
+        path = self.scratch.file("answer")
+        with open(path, "w+b") as words:
+            child = subprocess.Popen(
+                argv,
+                cwd=self._code,
+                env=self.variables,
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,
+                preexec_fn=lambda: process.die_with(own_pid),  # noqa: PLW1509  # no threads here
+            )
+            deadline = None if patience is None else time.monotonic() + patience
+            try:
+                while child.poll() is None:
+                    check()
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise UnheardError("{} did not end".format(os.path.basename(argv[0])))
+                    time.sleep(_LOOK_SECONDS)
+            finally:
+                _end(child)
+            words.seek(0)
+            return Answer(child.returncode, words.read().decode(errors="replace"))
+
+    def close(self) -> None:
+        """Remove what may be secret."""
+        self.scratch.remove()
+
+    def _file(self, properties: Dict[str, str]) -> List[str]:
+        content = encode_properties({**self.properties, **properties})
+        return ["--properties-file", self.scratch.write("properties", content)]
+
+
+def refuse(answer: Answer, what: str) -> MasterError:
+    """What to raise for a submission that surely put nothing on the cluster."""
+    words = "{} (spark-submit ended with exit code {}): {}"
+    return MasterError(words.format(what, answer.exit_code, answer.last_words()))
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

@@ -1,0 +1,1 @@
+"""Programs that stand in for those of a cluster, begun by name as the real ones are."""

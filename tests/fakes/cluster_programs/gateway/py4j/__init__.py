@@ -1,0 +1,1 @@
+"""In place of py4j, for a driver without a Java."""
