@@ -37,7 +37,7 @@ def main(folder: Path, argv: list[str]) -> None:
 
 def _list(folder: Path, tag: str) -> None:
     hidden = folder / "hides-once"
-    found = sorted((folder / "applications").iterdir())
+    found = sorted((folder / "drivers").iterdir())
     if hidden.exists():
         hidden.unlink()
         found = []
@@ -52,7 +52,7 @@ def _list(folder: Path, tag: str) -> None:
 
 
 def _show(folder: Path, name: str) -> None:
-    application = folder / "applications" / name
+    application = folder / "drivers" / name
     if not application.exists():
         print(f"Application with id '{name}' doesn't exist in RM or Timeline Server.")
         sys.exit(255)
@@ -85,7 +85,7 @@ def _state(application: Path) -> tuple[str, str, str]:
 
 
 def _kill(folder: Path, name: str) -> None:
-    application = folder / "applications" / name
+    application = folder / "drivers" / name
     (place,) = application.glob("container_*")
     if _state(application)[0] in ("FINISHED", "FAILED", "KILLED"):
         print(f"Application {name} has already finished ")
@@ -96,7 +96,7 @@ def _kill(folder: Path, name: str) -> None:
 
 
 def _log(folder: Path, name: str) -> None:
-    (place,) = (folder / "applications" / name).glob("container_*")
+    (place,) = (folder / "drivers" / name).glob("container_*")
     text = (place / "stderr").read_text()
     print(
         f"Container: {place.name} on host_45454\nLogAggregationType: AGGREGATED\n"

@@ -26,15 +26,25 @@ def main(folder: Path, argv: list[str]) -> None:
     properties = begun_driver.read_properties(argv)
     assert properties["spark.yarn.submit.waitAppCompletion"] == "false"
     assert properties["spark.yarn.maxAppAttempts"] == "1"
-    number = len(list((folder / "applications").iterdir())) + 1
+    number = len(list((folder / "drivers").iterdir())) + 1
     application = f"application_{_CLUSTER}_{number:04d}"
     draft = folder / f"draft-{number}"
     place = draft / f"container_e17_{_CLUSTER}_{number:04d}_01_000001"
     place.mkdir(parents=True)
     shutil.copy(argv[-1], place / "program.py")
-    facts = {"tags": properties["spark.yarn.tags"].lower().split(","), "properties": properties}
+    mark = "spark.yarn.appMasterEnv."
+    facts = {
+        "tags": properties["spark.yarn.tags"].lower().split(","),
+        "properties": properties,
+        "argv": [properties["spark.pyspark.driver.python"], "program.py"],
+        "variables": {
+            name.removeprefix(mark): value
+            for name, value in properties.items()
+            if name.startswith(mark)
+        },
+    }
     (draft / "facts.json").write_text(json.dumps(facts))
-    draft.rename(folder / "applications" / application)
+    draft.rename(folder / "drivers" / application)
     lost = folder / "loses-answer"
     if lost.exists():
         lost.unlink()

@@ -104,7 +104,7 @@ def test_a_script_runs_on_yarn_and_all_of_it_comes_back(
     assert (ended.status, ended.exit_code) == (RunStatus.FAILED, 3), ended
     assert f"here ours {job.run_id} {arguments!r} 6\n".encode() in ended.log
     assert bytes(range(256)) in ended.log
-    (place,) = yarn.containers
+    (place,) = yarn.places
     facts = [json.loads(line) for line in ended.metrics.splitlines()]
     known = {fact["name"]: fact["value"] for fact in facts if fact["type"] == "fact"}
     assert known["spark.application_id"] == place.parent.name
@@ -145,7 +145,7 @@ def test_an_answer_that_is_lost_is_looked_up_by_the_tag_of_the_run(
     ended = wait_until_ended(target, run_id)
 
     assert ended.status is RunStatus.COMPLETED, ended
-    assert len(yarn.submissions) == len(yarn.containers) == 1
+    assert len(yarn.submissions) == len(yarn.places) == 1
     assert len(list(bench.outside.glob("began-*"))) == 1
 
 
@@ -163,7 +163,7 @@ def test_two_applications_of_one_run_run_its_script_once(
 
     # when
     wait_for_log(target, run_id, b"ready")
-    assert len(yarn.containers) == 2
+    assert len(yarn.places) == 2
     wait_for(lambda: len(yarn.running) == 1, 30)  # the other was turned away
     (bench.outside / "release").touch()
     ended = wait_until_ended(target, run_id)
@@ -208,8 +208,8 @@ def test_a_cancel_ends_an_application_that_waits_for_room(
     ended = wait_until_ended(target, run_id)
 
     assert ended.status is RunStatus.CANCELED, ended
-    (place,) = yarn.containers
-    assert (place.parent / "killed").exists()
+    (place,) = yarn.places
+    assert yarn.is_killed(place)
 
 
 def test_a_driver_ends_with_the_one_who_submitted_it(
@@ -266,8 +266,8 @@ def test_a_queue_without_room_is_waited_for_as_long_as_the_target_says(
     assert "no worker has taken the driver" in str(ended.reason), ended
     assert "AM container is not yet allocated" in str(ended.reason)
     assert "`executor_timeout_seconds`" in str(ended.reason)
-    (place,) = yarn.containers
-    assert (place.parent / "killed").exists()
+    (place,) = yarn.places
+    assert yarn.is_killed(place)
 
 
 def test_without_the_program_yarn_nothing_is_submitted_and_the_check_says_so(
@@ -283,4 +283,4 @@ def test_without_the_program_yarn_nothing_is_submitted_and_the_check_says_so(
     assert "there is no program 'yarn'" in str(ended.reason)
     assert "HADOOP_HOME" in str(ended.reason)
     assert "no program 'yarn'" in findings["yarn"].text
-    assert not yarn.containers
+    assert not yarn.places
