@@ -27,8 +27,9 @@ class LocalCluster:
     the like leave a file that they look for.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, java: tuple[str, ...] = ()) -> None:
+        """With the words that begin the Java of a driver, that is a real one."""
+        self.folder, self._java = folder, java
         (folder / "drivers").mkdir(parents=True)
         self.write_program("java/bin/java", None)
         self._begun: list[subprocess.Popen[bytes]] = []
@@ -97,8 +98,17 @@ class LocalCluster:
         """Begin what was submitted, as a machine does that has room."""
         while not self._is_closed.wait(0.05):
             for place in self.places:
-                is_new = not (place / "pid").exists() and not self.is_killed(place)
-                if is_new and not (self.folder / "is-full").exists():
-                    facts = self.facts(place)
-                    java = begun_driver.begin(place, facts["argv"], facts["variables"])
-                    self._begun.append(java)
+                if self._is_to_begin(place):
+                    self._begun.append(self._begin(place))
+
+    def _is_to_begin(self, place: Path) -> bool:
+        obstacles = (
+            self.folder / "is-full",
+            *(place / "pid", place.parent / "killed", place.parent / "is-incomplete"),
+        )
+        return not any(one.exists() for one in obstacles)
+
+    def _begin(self, place: Path) -> subprocess.Popen[bytes]:
+        facts = self.facts(place)
+        argv = [*self._java, *facts["argv"][1:]] if self._java else facts["argv"]
+        return begun_driver.begin(place, argv, facts["variables"])

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class LocalKubernetes(LocalCluster):
     """Its drivers are pods that are begun once, and kept when they have ended."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, java: tuple[str, ...] = ()) -> None:
+        super().__init__(folder, java)
         self.write_program("spark/bin/spark-submit", "kubernetes_submit")
 
     def connection(self, **mltrain: Any) -> dict[str, Any]:

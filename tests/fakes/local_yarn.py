@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class LocalYarn(LocalCluster):
     """Its drivers are the application masters of their applications, one attempt each."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, java: tuple[str, ...] = ()) -> None:
+        super().__init__(folder, java)
         self.write_program("spark/bin/spark-submit", "yarn_submit")
         self.write_program("hadoop/bin/yarn", "yarn")
 

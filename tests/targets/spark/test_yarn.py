@@ -171,7 +171,7 @@ def test_two_applications_of_one_run_run_its_script_once(
     # then
     assert ended.status is RunStatus.COMPLETED, ended
     assert len(list(bench.outside.glob("began-*"))) == 1
-    assert not yarn.running
+    wait_for(lambda: not yarn.running, 10)
 
 
 def test_a_cancel_lets_the_script_save_and_leaves_no_application(

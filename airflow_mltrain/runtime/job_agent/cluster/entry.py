@@ -130,7 +130,9 @@ def main() -> None:
     token = os.environ.pop(TOKEN_VARIABLE)
     alone_seconds = float(os.environ.pop(ALONE_VARIABLE))
     place = os.getcwd()
-    driver = os.environ.pop(NAME_VARIABLE, None) or os.path.basename(place)
+    driver = os.path.basename(place)
+    if NAME_VARIABLE in os.environ:  # another of that name may follow this one
+        driver = "{}:{}".format(os.environ.pop(NAME_VARIABLE), os.urandom(4).hex())
     if not os.access(place, os.W_OK):
         place = tempfile.mkdtemp(prefix="mltrain-driver-")
     deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -4,6 +4,7 @@ Arguments and output would change on their way through a Java virtual machine. S
 words come from a file, and what it prints goes straight into the log.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -36,15 +37,12 @@ def main() -> None:
 
 def _tell_java(path: str) -> None:
     """Give the Java that began this the properties of its coming session, over its own gateway."""
-    from py4j.clientserver import (  # type: ignore[import-not-found]  # noqa: PLC0415  # Spark's own
-        ClientServer,
-        JavaParameters,
-        PythonParameters,
-    )
-
+    py4j = importlib.import_module(
+        "py4j.clientserver"
+    )  # which comes with Spark, as that Java does
     port, token = (os.environ["PYSPARK_GATEWAY_" + name] for name in ("PORT", "SECRET"))
-    java = JavaParameters(port=int(port), auth_token=token, auto_convert=True)
-    gateway = ClientServer(java, PythonParameters(port=0, eager_load=False))
+    java = py4j.JavaParameters(port=int(port), auth_token=token, auto_convert=True)
+    gateway = py4j.ClientServer(java, py4j.PythonParameters(port=0, eager_load=False))
     system = gateway.jvm.java.lang.System
     with open(path, encoding="utf-8") as file:
         properties = json.load(file)
@@ -52,7 +50,7 @@ def _tell_java(path: str) -> None:
     for name, value in properties.items():
         before = system.getProperty(name) if name in _ADDED_TO else None
         system.setProperty(name, before + "," + value if before else value)
-    gateway.shutdown()
+    gateway.close()  # this end of it: the script opens its own
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ _PHASES = {
 }
 _LONGEST_LABEL, _LONGEST_NAME, _DIGITS = 63, 40, 10
 _HTTPS_PORT = 443
+_OVERHEADS = ("spark.kubernetes.memoryOverheadFactor", "spark.driver.memoryOverheadFactor")
+_OVERHEAD_OF_PYTHON = "0.4"  # of memory, beside that of Java
 
 
 class KubernetesMaster:
@@ -53,8 +55,15 @@ class KubernetesMaster:
         # The runner's first word is the program's path: no file has to be there beforehand.
         application = ["--class", _RUNNER, _NO_FILE, "-c", "", invitation.program]
         answer = self._submission.submit(self._properties(invitation), application, check)
-        if answer.exit_code != 0 and self.status(self._pod) is None:
+        if answer.exit_code == 0:
+            return self._pod
+        status = self.status(self._pod)
+        if status is None:
             raise refuse(answer, "Kubernetes did not take the driver")
+        if status.phase is Phase.WAITING:
+            self.kill(self._pod)  # it may wait for settings that nobody makes any more
+            words = "its answer for pod {} was lost, which is made anew"
+            raise UnheardError(words.format(self._pod))
         return self._pod
 
     def find_drivers(self) -> List[str]:
@@ -62,7 +71,7 @@ class KubernetesMaster:
         return [] if status is None or status.is_over else [self._pod]
 
     def id_of(self, caller: str) -> str:
-        return caller
+        return caller.partition(":")[0]
 
     def status(self, driver: str) -> Optional[DriverStatus]:
         answer = self._ask("--status", driver)
@@ -121,6 +130,9 @@ class KubernetesMaster:
             "spark.kubernetes.submission.waitAppCompletion": "false",
             "spark.pyspark.driver.python": self._told["worker_python"],
         }
+        if not any(self._submission.property(name) for name in _OVERHEADS):
+            # Spark takes this for a program in Java, which has no Python beside it.
+            properties[_OVERHEADS[0]] = _OVERHEAD_OF_PYTHON
         if self._told["driver_cores"]:
             properties["spark.driver.cores"] = str(self._told["driver_cores"])
         variables = {**invitation.variables, invitation.name_variable: self._pod}

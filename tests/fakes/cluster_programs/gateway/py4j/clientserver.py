@@ -36,5 +36,5 @@ class ClientServer:
         lang = type("lang", (), {"System": _System()})
         self.jvm = type("jvm", (), {"java": type("java", (), {"lang": lang})})
 
-    def shutdown(self) -> None:
+    def close(self) -> None:
         pass
