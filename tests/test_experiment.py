@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain import Experiment, Run, ScriptRunConfig, Workspace
+from airflow_mltrain import DockerConfiguration, Experiment, Run, ScriptRunConfig, Workspace
 from airflow_mltrain.errors import AbsentError, ConfigurationError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
@@ -157,3 +157,17 @@ def test_the_coordinates_of_a_workspace_in_azure_count_for_nothing_as_one_warnin
 
     assert len(caught) == 1
     assert str(workspace.settings.artifacts).startswith(str(airflow_home))
+
+
+def test_a_run_that_needs_a_container_is_submitted_to_no_other_target(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    config = ScriptRunConfig(
+        tmp_path, "train.py", docker_runtime_config=DockerConfiguration(use_docker=True)
+    )
+
+    with pytest.raises(ConfigurationError, match="runs no images"):
+        Experiment(workspace, "churn").submit(config)
+
+    assert workspace.history.list_runs() == []

@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.yaml_document import Location, YamlDocument
 from airflow_mltrain.errors import ConfigurationError
+
+_KEEPS_SECRETS: Final = ("environmentVariables", "environment_variables", "password")
 
 _Keys = TypeVar("_Keys", bound=BaseModel)
 
@@ -53,20 +55,22 @@ def report(document: YamlDocument, lacks: Sequence[Lack]) -> None:
         head = f"{document.path} asks for what is not here, and would run as something else:"
         raise ConfigurationError("\n".join([head, *grave, *also]))
     head = f"{document.path} asks for what is not here, and is loaded without it:"
-    warnings.warn("\n".join([head, *lines]), stacklevel=5)
+    warnings.warn("\n".join([head, *lines]), stacklevel=4)
 
 
 def _describe(document: YamlDocument, model: type[BaseModel], fault: Any) -> str:
     location = tuple(
         part for part in fault["loc"] if document.find(*_known(document, fault, part))
     )
-    key = ".".join(map(str, location))
+    key = ".".join(str(part).partition("=")[0] for part in location)  # NAME=value may be a secret
     place = f"{document.place(location)}: {key}"
     if fault["type"] == "extra_forbidden":
         return f"{place}: {_describe_unknown(_model_at(model, location[:-1]), str(location[-1]))}"
     if fault["type"] == "missing":
         return f"{document.path}: {fault['loc'][-1]}: is missing, and has to be given"
     right = fault["msg"].replace("Input should", "it should")
+    if any(part in _KEEPS_SECRETS for part in location):
+        return f"{place}: {type(fault['input']).__name__} was given; {right}"
     return f"{place}: {describe(fault['input'])} was given; {right}"
 
 

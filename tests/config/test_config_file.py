@@ -59,7 +59,7 @@ def test_what_the_sdk_saves_by_default_is_loaded(project: Path) -> None:
     with pytest.warns(UserWarning, match="fresh.runconfig:17: environment.python.cond") as caught:
         run_config = RunConfiguration.load(project, "fresh")
 
-    assert len(caught) == 1
+    assert [warning.filename for warning in caught] == [__file__]
     assert isinstance(run_config.environment, Environment)
     assert run_config.environment.python.packages == ["scikit-learn==1.5.0"]
     assert (run_config.environment.python.version, run_config.target) == ("3.10", "local")
@@ -182,6 +182,24 @@ def test_what_is_wrong_in_a_file_is_named_with_its_line_and_a_remedy(
         ScriptRunConfig.load(file)
 
     assert str(file) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "script: a\nenvironmentVariables: TOKEN=s3cret",
+        "script: a\nenvironmentVariables: {TOKEN=s3cret: [1]}",
+        "script: a\nenvironmentVariables: {A b: s3cret}",
+        "script: a\nenvironment: {docker: {baseImageRegistry: {password: [s3cret]}}}",
+        "command: a\ncode: .\nenvironment_variables: [s3cret]",
+        "command: a\ncode: .\nenvironment: {conda_file: {dependencies: [{pip: [a @ u:s3cret@]}]}}",
+    ],
+)
+def test_what_may_be_a_secret_is_shown_nowhere(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        ScriptRunConfig.load(write(tmp_path, text))
+
+    assert "s3cret" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", ["fresh.runconfig", "cluster.runconfig", "job.yml"])
