@@ -9,6 +9,7 @@ import pytest
 from docker import DockerClient
 
 from airflow_mltrain import Environment, ScriptRunConfig, Workspace, progress, submission
+from airflow_mltrain.config.docker_configuration import DockerConfiguration
 from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSection
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.errors import JobStartError
@@ -83,6 +84,28 @@ def test_an_image_is_built_once_for_its_content_and_its_building_is_in_the_first
     assert other_log.endswith("twice\n")
     ids = [one.properties["mltrain.image_id"] for one in (first, second, other)]
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_docker_configuration_of_a_run_says_what_its_container_gets(
+    project: _Project, workspace: Workspace
+) -> None:
+    # given
+    dockerfile = f"{_FROM}RUN echo made > /made\n"
+    config = project.config(base_dockerfile=dockerfile, arguments=["--user", "2"])
+    config.command, config.script = ["sh", "-c", "id -u; df -k /dev/shm | tail -1"], None
+    config.docker_runtime_config = DockerConfiguration(
+        use_docker=True, arguments=["--user", "1234"], shm_size="64m"
+    )
+
+    # when
+    ended, log = project.run(config)
+
+    # then
+    assert ended.status is RunStatus.COMPLETED
+    user, shared_memory = log.splitlines()[-2:]
+    assert user == "1234"
+    assert shared_memory.split()[1] == str(64 << 10)
+    assert workspace.history.get(ended.run_id).config["run_config"]["docker"]["use_docker"]
 
 
 def test_a_built_image_that_was_removed_is_built_again(
