@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,15 @@ def test_another_part_of_the_sdk_leaves_the_core_to_us(tmp_path: Path) -> None:
 
     assert done.stderr == ""
     assert done.stdout.endswith("run.Run'> the real one\n")
+
+
+def test_another_copy_of_ours_is_not_taken_for_a_real_sdk(tmp_path: Path) -> None:
+    copy = tmp_path / "installed"
+    shutil.copytree(_MODULES, copy)
+    real = install(tmp_path / "real", "core", init=None)
+
+    alone = run_script("from azureml.core import Run; print(Run.__name__)", copy)
+    beside = run_script("from azureml.core import Run; print(Run)", copy, real)
+
+    assert (alone.stderr, alone.stdout) == ("", "Run\n")
+    assert (beside.stderr, beside.stdout) == ("", "the real one\n")

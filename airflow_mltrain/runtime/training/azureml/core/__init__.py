@@ -4,6 +4,7 @@ A real `azureml` comes first: it is a package, and this folder's parent none. Wh
 SDK lie in a folder of that kind too, the real `azureml.core` is loaded in place of this one.
 """
 
+import os
 import sys
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
@@ -13,8 +14,14 @@ from typing import Any
 def _find_real() -> Any:
     own = __path__[0]
     parent = sys.modules[__name__.rpartition(".")[0]]
-    folders = [folder for folder in parent.__path__ if not own.startswith(str(folder))]
+    folders = [folder for folder in map(str, parent.__path__) if not own.startswith(folder)]
+    folders = [folder for folder in folders if not _is_stand_in(folder)]
     return PathFinder.find_spec(__name__, folders)
+
+
+def _is_stand_in(folder: str) -> bool:
+    """Whether a copy of this package lies there, such as that of an installed airflow-mltrain."""
+    return os.path.exists(os.path.join(os.path.dirname(folder), "mltrain", "absent.py"))
 
 
 _real = _find_real()
