@@ -128,9 +128,10 @@ runs = Table(
     Column("display_name", PlainText),
     Column("parent_run_id", PlainText),
     UniqueConstraint(*_SUBMISSION, "generation", name="mltrain_run_submission"),
-    # Newest first among those submitted, or below one run, without reading the others.
+    # Newest first among those submitted, or below one run, without reading the others; and which
+    # of all have a status without reading any.
     Index("mltrain_run_experiment", "experiment", "parent_run_id", "created_at", "run_id"),
-    Index("mltrain_run_parent", "parent_run_id", "created_at", "run_id"),
+    Index("mltrain_run_parent", "parent_run_id", "created_at", "run_id", "status"),
 )
 
 metrics = Table(

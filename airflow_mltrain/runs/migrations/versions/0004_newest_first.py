@@ -13,4 +13,4 @@ def upgrade() -> None:
         op.drop_index(name, "mltrain_run")
     newest = ["parent_run_id", "created_at", "run_id"]
     op.create_index("mltrain_run_experiment", "mltrain_run", ["experiment", *newest])
-    op.create_index("mltrain_run_parent", "mltrain_run", newest)
+    op.create_index("mltrain_run_parent", "mltrain_run", [*newest, "status"])
