@@ -42,12 +42,15 @@ def read_quickly() -> Settings:
         return read_settings()
 
 
-def target_session(target: str) -> AbstractContextManager[None]:
-    """Airflow, for as long as a target is asked that only Airflow can find; `local` needs none."""
+def target_session(target: str, *, needs_secrets: bool = False) -> AbstractContextManager[None]:
+    """Airflow, for as long as a target is asked that only Airflow can find.
+
+    `local` needs none, unless what runs there may refer to secrets that Airflow keeps.
+    """
     from airflow_mltrain.cli.airflow_session import airflow_session  # noqa: PLC0415 - seldom
     from airflow_mltrain.targets.registry import LOCAL  # noqa: PLC0415 - dear
 
-    return nullcontext() if target == LOCAL else airflow_session()
+    return nullcontext() if target == LOCAL and not needs_secrets else airflow_session()
 
 
 def look_at(workspace: Workspace, run_id: str) -> RunRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Final
 
-from airflow_mltrain.cli.option import add_json, add_target, read_seconds
+from airflow_mltrain.cli.option import add_json, read_seconds
 from airflow_mltrain.runs.status import RunStatus
 
 _PAGE: Final = 20
@@ -46,7 +46,9 @@ def define_list(parser: ArgumentParser) -> None:
 
 def define_run(parser: ArgumentParser) -> None:
     """Take what is to be run, and where."""
-    parser.add_argument("script", metavar="SCRIPT", help="the script, in the source directory")
+    parser.add_argument(
+        "script", metavar="SCRIPT", nargs="?", help="the script, in the source directory"
+    )
     parser.add_argument(
         "arguments",
         metavar="-- ARGUMENT",
@@ -54,13 +56,22 @@ def define_run(parser: ArgumentParser) -> None:
         help="all that stands behind -- goes to the script as it is",
     )
     parser.add_argument(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="a .runconfig, or a command job in YAML; what is given beside it counts instead",
+    )
+    parser.add_argument(
         "--source-directory",
         "-s",
         metavar="DIRECTORY",
-        default=".",
-        help="what the script needs of files (default: the current directory)",
+        help="what the script needs of files (default: the current directory, or the config's)",
     )
-    add_target(parser)
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="the compute target: an Airflow connection id, or local (the default)",
+    )
     parser.add_argument(
         "--experiment",
         "-e",
@@ -81,7 +92,7 @@ def define_run(parser: ArgumentParser) -> None:
         help="a tag of the run; may be repeated",
     )
     parser.add_argument(
-        "--gpus", metavar="N", type=_read_count, default=0, help="how many GPUs it is to have"
+        "--gpus", metavar="N", type=_read_count, help="how many GPUs it is to have"
     )
     parser.add_argument(
         "--max-run-duration",

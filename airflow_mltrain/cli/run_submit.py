@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,10 @@ from airflow_mltrain import submission
 from airflow_mltrain.cli.interrupt import interrupts_held
 from airflow_mltrain.cli.quick_workspace import open_workspace, target_session
 from airflow_mltrain.cli.screen import Screen, describe_end
+from airflow_mltrain.cli.terminal_text import printable_lines
 from airflow_mltrain.cli.watch import cancel_and_watch, watch
 from airflow_mltrain.config.script_run import ScriptRunConfig
+from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.preparation import Onlooker
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -31,7 +35,7 @@ def run_script(arguments: Namespace) -> int:
     config = _make_config(arguments)
     experiment = arguments.experiment or _name_after(config.source_directory)
     workspace, screen = open_workspace(), Screen()
-    with target_session(config.run_config.target):
+    with target_session(config.run_config.target, needs_secrets=arguments.config is not None):
         run, is_interrupted = _submit(workspace, experiment, config, screen)
         try:
             if is_interrupted:
@@ -131,16 +135,38 @@ def _cancel(workspace: Workspace, run_id: str, screen: Screen) -> int:
 
 
 def _make_config(arguments: Namespace) -> ScriptRunConfig:
-    config = ScriptRunConfig(
-        Path(arguments.source_directory).absolute(),
-        arguments.script,
-        arguments.arguments,
-        compute_target=arguments.target,
-        environment=arguments.environment,
-        max_run_duration_seconds=arguments.max_run_duration,
-        tags=dict(arguments.tag),
-    )
-    config.run_config.resources.gpus = arguments.gpus
+    """What is in the config file, if one is named, with what is given beside it."""
+    directory = arguments.source_directory and Path(arguments.source_directory).absolute()
+    if arguments.config is None:
+        if arguments.script is None:
+            raise ConfigurationError("give a SCRIPT, or a file that names one with --config")
+        config = ScriptRunConfig(directory or Path.cwd(), arguments.script, arguments.arguments)
+    else:
+        config = _load(Path(arguments.config), directory)
+        if arguments.script is not None:
+            config.script, config.command = arguments.script, None
+        if arguments.arguments:
+            config.arguments = arguments.arguments
+    config.tags = {**config.tags, **dict(arguments.tag)}
+    given = {
+        "target": arguments.target,
+        "environment": arguments.environment,
+        "max_run_duration_seconds": arguments.max_run_duration,
+    }
+    for name, value in given.items():
+        if value is not None:
+            setattr(config.run_config, name, value)
+    if arguments.gpus is not None:
+        config.run_config.resources.gpus = arguments.gpus
+    return config
+
+
+def _load(path: Path, directory: Path | None) -> ScriptRunConfig:
+    with warnings.catch_warnings(record=True) as lacks:
+        warnings.simplefilter("always")
+        config = ScriptRunConfig.load(path, directory)
+    for lack in lacks:
+        print(f"mltrain: {printable_lines(str(lack.message))}", file=sys.stderr)
     return config
 
 

@@ -98,6 +98,46 @@ def test_a_run_gets_its_arguments_verbatim_and_gives_its_log_and_exit_code(
     assert run.config["run_config"]["max_run_duration_seconds"] == 60
 
 
+def test_a_config_file_is_run_with_what_is_given_beside_it(
+    workspace: Workspace, project: Path
+) -> None:
+    # given
+    (project / ".azureml").mkdir()
+    (project / ".azureml" / "fast.runconfig").write_text(
+        "script: wait.py\narguments: [/]\ntarget: local\nmpi: {processCountPerNode: 1}\n"
+        "tags: {team: vision}\nmaxRunDurationSeconds: 50\n"
+    )
+    options = ["--tag", "rate=fast", "--max-run-duration", "60", "tell.py"]
+
+    # when
+    plain = answer_of("run", "--config", ".azureml/fast.runconfig", directory=project)
+    changed = answer_of("run", "-c", ".azureml/fast.runconfig", *options, "--", directory=project)
+
+    # then
+    second, first = workspace.history.list_runs()
+    assert (plain.returncode, plain.stdout) == (0, b"begun\nreleased\n")
+    assert changed.returncode == 3
+    assert (first.config["script"], second.config["script"]) == ("wait.py", "tell.py")
+    assert first.config["run_config"]["max_run_duration_seconds"] == 50
+    assert second.config["run_config"]["max_run_duration_seconds"] == 60
+    assert second.tags == {"team": "vision", "rate": "fast"}
+
+
+def test_what_a_config_file_asks_for_in_vain_is_told(workspace: Workspace, project: Path) -> None:
+    # given
+    (project / "job.yml").write_text("command: echo done\ncode: .\ndescription: a job\n")
+
+    # when
+    answer = answer_of("run", "--config", "job.yml", directory=project)
+
+    # then
+    assert only_run(workspace).status is RunStatus.COMPLETED
+    assert (answer.returncode, answer.stdout) == (0, b"done\n")
+    first, second = answer.stderr.decode().splitlines()[:2]
+    assert first.endswith("job.yml asks for what is not here, and is loaded without it:")
+    assert "description" in second
+
+
 def test_what_cannot_run_is_refused_before_there_is_a_run(
     workspace: Workspace, project: Path
 ) -> None:
