@@ -8,14 +8,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
-from airflow_mltrain.errors import TargetUnreachableError
-from airflow_mltrain.preparation import Onlooker
+from airflow_mltrain.config.exit_code_policy import ExitAction
+from airflow_mltrain.errors import RunFailedError, TargetUnreachableError
+from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.run import metrics_by_name
+from airflow_mltrain.runs.exit_action import exit_action
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.targets.registry import find_connections
@@ -25,6 +27,8 @@ from airflow_mltrain.workspace import Workspace
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_mltrain.config.environment import Environment
 
 _STEP_SECONDS = 0.5
 _KILL_SECONDS = 3.0  # Airflow kills a task five seconds after it told it to stop
@@ -157,6 +161,35 @@ def _sleep(seconds: float, is_over: Callable[[], bool]) -> bool:
     return True
 
 
+def go_on_in_task(
+    workspace: Workspace,
+    run: RunRecord,
+    *,
+    asking: Iterable[Environment | str | None] = (),
+    onlooker: Onlooker = NOBODY,
+    is_interrupted: Callable[[], bool] = lambda: False,
+    unreachable_timeout_seconds: float | None = None,
+) -> RunRecord:
+    """Have a preempted run go on in another one, and return that, handed to its target.
+
+    A machine that was taken away may take a while to come back: a target or a history that does
+    not answer is waited for, until UnreachableTimeoutError. Interrupted by then, it returns the
+    run as it is recorded, not started, or raises what kept it from being recorded.
+    """
+    limit_seconds = workspace.settings.unreachable_limit(unreachable_timeout_seconds)
+    silence = Silence(run.run_id, limit_seconds, log.warning)
+    successor: RunRecord | None = None
+    while True:
+        try:
+            successor = successor or submission.go_on(workspace, run)
+            return submission.start(workspace, successor, asking, onlooker)
+        except UNANSWERED as error:
+            if _sleep(silence.note(error, run.target), is_interrupted):
+                if successor is None:
+                    raise
+                return successor
+
+
 def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool) -> RunRecord:
     """Cancel a run whose task is given up, and see it to its end.
 
@@ -208,6 +241,34 @@ def is_task_given_up(context: Context, *, is_owner: bool) -> bool:
         log.warning("Airflow does not say why the task was told to stop; its run goes on")
         return False
     return is_cancel_meant(state_in(states, ti.run_id), is_owner=is_owner)
+
+
+def leave_unstarted(
+    context: Context, workspace: Workspace, record: RunRecord, *, is_owner: bool
+) -> NoReturn:
+    """End a task that was told to stop while its run was prepared; a retry goes on."""
+    from airflow.sdk.exceptions import AirflowFailException  # noqa: PLC0415 - as below
+
+    if is_task_given_up(context, is_owner=is_owner):
+        cancel_from_task(workspace, record.run_id, is_killed_soon=True)
+        raise AirflowFailException(f"run {record.run_id} was canceled with its task")
+    raise TargetUnreachableError(
+        f"this worker is to stop while run {record.run_id} is prepared; a retry goes on"
+    )
+
+
+def end_for_good(record: RunRecord, error: RunFailedError) -> None:
+    """Raise what spares a task its retries, where the exit code policy of a failed run does."""
+    from airflow.sdk.exceptions import (  # noqa: PLC0415 - a trigger that is loaded needs none
+        AirflowFailException,
+        AirflowSkipException,
+    )
+
+    action = exit_action(record)
+    if action is ExitAction.FAIL:
+        raise AirflowFailException(str(error)) from error
+    if action is ExitAction.SKIP:
+        raise AirflowSkipException(str(error)) from error
 
 
 def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:

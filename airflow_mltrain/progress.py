@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from airflow_mltrain.errors import TargetUnreachableError
+from airflow_mltrain.runs.exit_action import LIMIT_PROPERTY
 from airflow_mltrain.runs.metric_line import parse_metric_lines
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -204,6 +205,7 @@ def finish(
         ended_at=state.ended_at,
         exit_code=state.exit_code,
         error=state.reason,
+        properties=None if state.limit is None else {LIMIT_PROPERTY: state.limit},
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from airflow_mltrain import kept_files, progress, submission
 from airflow_mltrain.absent import Explaining, refuse_given
 from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.exit_code_policy import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.pin import pin_environment
 from airflow_mltrain.errors import (
@@ -33,6 +34,13 @@ from airflow_mltrain.runs.choice import (
     name_tags,
     tag_texts,
     type_of,
+)
+from airflow_mltrain.runs.exit_action import (
+    CANCEL_PROPERTY,
+    count_preemptions,
+    exit_action,
+    is_preempted,
+    most_preemptions,
 )
 from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -95,6 +103,9 @@ class Run(Explaining):
         says that `timeout_seconds` were over first; the run goes on. Outputs are waited for in
         any case, so `wait_post_processing` changes nothing.
 
+        A run that was preempted, by the exit code policy of its config, is started again and
+        waited for: this is then that run, with another `id`.
+
         A compute target or a run history that does not answer is waited for; its silence and its
         return are logged. UnreachableTimeoutError says that it lasted longer than `[mltrain]
         unreachable_timeout_seconds`; the run goes on then too.
@@ -114,7 +125,8 @@ class Run(Explaining):
     def cancel(self) -> None:
         """Have the run and every process it started stopped; returns before they are gone.
 
-        They get a grace period for a checkpoint. A run that has ended stays as it is.
+        They get a grace period for a checkpoint. A run that has ended stays as it is, and one that
+        was preempted does not go on.
         """
         submission.cancel(self._workspace, self.id)
 
@@ -429,6 +441,10 @@ class Run(Explaining):
                     show(step.log)
                     if time.monotonic() >= deadline:
                         return record
+                if is_preempted(record):
+                    self.id = submission.go_on(self._workspace, record).run_id
+                    log_position = 0
+                    continue
             except UNANSWERED as error:
                 pause_seconds = silence.note(error, record.target if record else None)
                 time.sleep(max(0.0, min(pause_seconds, deadline - time.monotonic())))
@@ -470,13 +486,25 @@ def require_success(workspace: Workspace, record: RunRecord) -> None:
     if record.status is RunStatus.CANCELED:
         raise RunCanceledError(f"run {record.run_id} was canceled")
     if record.status is RunStatus.FAILED:
+        if exit_action(record) is ExitAction.PREEMPTED and CANCEL_PROPERTY in record.properties:
+            raise RunCanceledError(f"run {record.run_id} was canceled when it was preempted")
         end = progress.log_end(workspace, record.run_id)
         shown = f"\nThe end of its log:\n{end}" if end else ""
         raise RunFailedError(
-            f"run {record.run_id} failed on {record.target}: {record.error}{shown}",
+            f"run {record.run_id} failed on {record.target}: {record.error}"
+            f"{_why_it_ends(record)}{shown}",
             run_id=record.run_id,
             exit_code=record.exit_code,
         )
+
+
+def _why_it_ends(record: RunRecord) -> str:
+    if exit_action(record) is not ExitAction.PREEMPTED:
+        return ""
+    return (
+        f"; that is a preemption, and the run went on {count_preemptions(record)} times, as often "
+        f"as run_config.max_preemptions = {most_preemptions(record)} allows"
+    )
 
 
 def metrics_by_name(points: Sequence[MetricRecord]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from uuid import uuid4
 from airflow_mltrain.airflow_secret import look_up_secrets
 from airflow_mltrain.config.docker_configuration import apply_docker
 from airflow_mltrain.config.environment import Environment
+from airflow_mltrain.config.exit_code_policy import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.plan import (
     EnvironmentPlan,
@@ -26,6 +27,7 @@ from airflow_mltrain.environments.plan import (
     plan_environment,
 )
 from airflow_mltrain.errors import ConfigurationError, JobStartError
+from airflow_mltrain.preemption import find_successor, note_cancel, record_successor
 from airflow_mltrain.preparation import NOBODY, Onlooker, RunPreparation
 from airflow_mltrain.previous_outputs import (
     PREVIOUS_OUTPUTS_PROPERTY,
@@ -34,6 +36,12 @@ from airflow_mltrain.previous_outputs import (
     previous_outputs_of,
 )
 from airflow_mltrain.progress import PLACE_PROPERTY, await_end, require_place
+from airflow_mltrain.runs.exit_action import (
+    CANCEL_PROPERTY,
+    can_be_preempted,
+    exit_action,
+    is_preempted,
+)
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.blob_store import BlobStore
@@ -82,12 +90,16 @@ def submit(
     `environment` is the one that a rendered or stored config was made of, where that is at hand:
     it may know credentials of package indexes, which are in no dump and no history.
 
-    A run that failed or was canceled is not adopted: asking again is a new generation. Bad input
+    A run that failed or was canceled is not adopted: asking again is a new generation. One that
+    failed for good by its exit code policy is, and a preempted one goes on. Bad input
     is refused, with ConfigurationError or SnapshotError, before anything is recorded or started.
     With TargetUnreachableError the run is recorded, and submitting or waiting again starts it.
     """
     target = workspace.get_target(config.run_config.target)  # a remote one is called up by this
     prior = workspace.history.find_latest(occasion.key) if occasion else None
+    if prior is not None and occasion is not None and prior.occasion == occasion.token:
+        while is_preempted(prior):  # whoever saw that may have been killed
+            prior = go_on(workspace, prior)
     asking = (config.run_config.environment, environment)
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
         return start(workspace, prior, asking, onlooker)
@@ -191,10 +203,23 @@ def _fail(
     raise error from error.__cause__
 
 
+def go_on(workspace: Workspace, run: RunRecord) -> RunRecord:
+    """The run that goes on from a preempted one, the same for all who ask; `start` it.
+
+    Its target is not asked, unless somebody wants the end of both.
+    """
+    successor = record_successor(workspace, run)
+    log.info("run %s was preempted; it goes on as run %s", run.run_id, successor.run_id)
+    if CANCEL_PROPERTY in workspace.history.get(run.run_id).properties:
+        return cancel(workspace, successor.run_id)  # whoever asked may have seen no successor
+    return successor
+
+
 def cancel(workspace: Workspace, run_id: str) -> RunRecord:
     """Ask for the end of a run and all it started; follow it to see it gone.
 
-    Nothing if it has ended. A run that its target never got is Canceled at once.
+    Nothing if it has ended, but for a preempted one: that goes on no longer. A run that its target
+    never got is Canceled at once.
     """
     record = workspace.history.get(run_id)
     if record.parent_run_id is not None:
@@ -202,9 +227,11 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
             f"run {run_id} is a child: its script ends it, or the end of the run that was "
             f"submitted, {workspace.history.find_submitted(run_id).run_id}: cancel that one"
         )
+    note_cancel(workspace, record)
     record = workspace.history.advance(run_id, RunStatus.CANCEL_REQUESTED)
     if record.status.is_terminal:
-        return record
+        successor = find_successor(workspace, record) if can_be_preempted(record) else None
+        return record if successor is None else cancel(workspace, successor.run_id)
     target = workspace.get_target(record.target)
     require_place(target, record)
     target.cancel(run_id)
@@ -251,7 +278,9 @@ def _find_missing(store: BlobStore, target: ComputeTarget, job: Job) -> set[str]
 def _is_adoptable(prior: RunRecord, occasion: Occasion) -> bool:
     if prior.occasion != occasion.token:
         return False
-    return prior.status not in (RunStatus.FAILED, RunStatus.CANCELED)
+    if prior.status is RunStatus.FAILED:
+        return exit_action(prior) in (ExitAction.FAIL, ExitAction.SKIP)  # for good
+    return prior.status is not RunStatus.CANCELED
 
 
 def _record(

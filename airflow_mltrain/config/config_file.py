@@ -112,13 +112,16 @@ def save_run_configuration(run_config: RunConfiguration, path: Path, name: str |
 
 def write_run_configuration(run_config: RunConfiguration) -> dict[Location, Any]:
     """The keys of a `.runconfig`, each with the value that it has for this run configuration."""
+    said = run_config.model_dump(mode="json")
     values: dict[Location, Any] = {
         ("target",): run_config.target,
         ("framework",): run_config.framework,
         ("maxRunDurationSeconds",): run_config.max_run_duration_seconds,
         ("prepareTimeoutSeconds",): run_config.prepare_timeout_seconds,
         ("leaseSeconds",): run_config.lease_seconds,
-        ("environmentVariables",): run_config.model_dump(mode="json")["environment_variables"],
+        ("exitCodePolicy",): said["exit_code_policy"],
+        ("maxPreemptions",): run_config.max_preemptions,
+        ("environmentVariables",): said["environment_variables"],
     }
     for name, value in run_config.resources:
         values["resources", name] = value

@@ -181,4 +181,6 @@ class RunConfigKeys(FileSection):
     resources: ResourcesKeys | None = None
     prepare_timeout_seconds: Count | None = None
     lease_seconds: Count | None = None
+    exit_code_policy: dict[str, str] | None = None  # codes in quotes
+    max_preemptions: Annotated[int, Field(ge=0)] | None = None
     tags: dict[str, Word] | None = None

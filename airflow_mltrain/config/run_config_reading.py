@@ -137,6 +137,8 @@ class RunConfigReading:
             "max_run_duration_seconds": keys.max_run_duration_seconds,
             "prepare_timeout_seconds": keys.prepare_timeout_seconds,
             "lease_seconds": keys.lease_seconds,
+            "exit_code_policy": keys.exit_code_policy,
+            "max_preemptions": keys.max_preemptions,
         }
         if keys.resources is not None:
             run_config["resources"] = keys.resources.model_dump(exclude_none=True)

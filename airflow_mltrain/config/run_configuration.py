@@ -19,6 +19,7 @@ from pydantic import (
 from airflow_mltrain.config.docker_configuration import DockerConfiguration
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
+from airflow_mltrain.config.exit_code_policy import ExitCodePolicy, PreemptionCount
 from airflow_mltrain.config.local_path import read_path
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.resources import ResourcesSection
@@ -29,6 +30,7 @@ from airflow_mltrain.config.text import NonEmptyText, is_template
 _FRAMEWORKS = {"python": "Python", "pyspark": "PySpark"}
 _THIRTY_DAYS_IN_SECONDS = 30 * 24 * 3600
 _ONE_HOUR_IN_SECONDS = 3600
+_TEN_PREEMPTIONS = 10
 # A watcher whose connection is dead notices after 20 seconds, and tries again up to 30 apart.
 _LEAST_LEASE_SECONDS = 120
 
@@ -107,6 +109,8 @@ class RunConfiguration(ConfigModel):
     max_run_duration_seconds: DurationSeconds | None = _THIRTY_DAYS_IN_SECONDS
     lease_seconds: Annotated[DurationSeconds | None, AfterValidator(_check_lease)] = None
     prepare_timeout_seconds: DurationSeconds | None = _ONE_HOUR_IN_SECONDS
+    exit_code_policy: ExitCodePolicy = Field(default_factory=dict)
+    max_preemptions: PreemptionCount = _TEN_PREEMPTIONS
     _origin: Any = PrivateAttr(default=None)
 
     @model_validator(mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import (
@@ -20,8 +20,8 @@ from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import (
     ConfigurationError,
     RunCanceledError,
+    RunFailedError,
     SnapshotError,
-    TargetUnreachableError,
     UnreachableTimeoutError,
 )
 from airflow_mltrain.frozen_heap import frozen_heap
@@ -110,7 +110,7 @@ class SubmitTrainingRunOperator(BaseOperator):
             self.log.info("run %s on compute target %s", record.run_id, record.target)
             context["ti"].xcom_push(key="training_run_id", value=record.run_id)
             if not (record.is_started or record.status.is_terminal):
-                self._leave_unstarted(context, workspace, record)
+                following.leave_unstarted(context, workspace, record, is_owner=True)
             if not self.wait_for_completion:
                 return record.run_id
             return self._wait(context, workspace, record)
@@ -133,6 +133,7 @@ class SubmitTrainingRunOperator(BaseOperator):
         if unreachable := event.get("unreachable"):
             raise UnreachableTimeoutError(unreachable)
         from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.runs.exit_action import is_preempted  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
@@ -145,6 +146,8 @@ class SubmitTrainingRunOperator(BaseOperator):
                 seconds=None,
                 unreachable_timeout_seconds=self.unreachable_timeout_seconds,
             )
+            if is_preempted(record):
+                return self._wait(context, workspace, record)
             return self._complete(context, workspace, record)
 
     def resume_execution(
@@ -200,21 +203,9 @@ class SubmitTrainingRunOperator(BaseOperator):
                 following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
             raise
 
-    def _leave_unstarted(
-        self, context: Context, workspace: Workspace, record: RunRecord
-    ) -> NoReturn:
-        """End a task that was told to stop while its run was prepared; a retry goes on."""
-        from airflow_mltrain import following  # noqa: PLC0415
-
-        if following.is_task_given_up(context, is_owner=True):
-            following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
-            raise AirflowFailException(f"run {record.run_id} was canceled with its task")
-        raise TargetUnreachableError(
-            f"this worker is to stop while run {record.run_id} is prepared; a retry goes on"
-        )
-
     def _wait(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
         from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.runs.exit_action import is_preempted  # noqa: PLC0415
 
         reader = following.reader_of(context)
         patience = workspace.settings.defer_after_seconds if self.deferrable else None
@@ -227,8 +218,11 @@ class SubmitTrainingRunOperator(BaseOperator):
                 is_interrupted=lambda: self._is_told_to_stop,
                 unreachable_timeout_seconds=self.unreachable_timeout_seconds,
             )
-            if record.status.is_terminal:
+            if record.status.is_terminal and not is_preempted(record):
                 return self._complete(context, workspace, record)
+            if record.status.is_terminal and not self._is_told_to_stop:
+                record = self._go_on(context, workspace, record)
+                continue
             if self._is_told_to_stop:
                 self._is_told_to_stop = False
                 if following.is_task_given_up(context, is_owner=True):
@@ -248,6 +242,25 @@ class SubmitTrainingRunOperator(BaseOperator):
                     timeout=self._remaining_time(context),
                 )
 
+    def _go_on(self, context: Context, workspace: Workspace, preempted: RunRecord) -> RunRecord:
+        """The run that goes on from a preempted one, which costs no attempt of the task."""
+        from airflow_mltrain import following  # noqa: PLC0415
+
+        record = following.go_on_in_task(
+            workspace,
+            preempted,
+            asking=(self._environment,),
+            onlooker=following.TaskOnlooker(
+                workspace, following.reader_of(context), lambda: self._is_told_to_stop
+            ),
+            is_interrupted=lambda: self._is_told_to_stop,
+            unreachable_timeout_seconds=self.unreachable_timeout_seconds,
+        )
+        context["ti"].xcom_push(key="training_run_id", value=record.run_id)
+        if not (record.is_started or record.status.is_terminal):
+            following.leave_unstarted(context, workspace, record, is_owner=True)
+        return record
+
     def _remaining_time(self, context: Context) -> timedelta | None:
         if self.execution_timeout is None:
             return None
@@ -266,5 +279,8 @@ class SubmitTrainingRunOperator(BaseOperator):
             require_success(workspace, record)
         except RunCanceledError as error:
             raise AirflowFailException(str(error)) from error  # a retry would start it again
+        except RunFailedError as error:
+            following.end_for_good(record, error)
+            raise
         self.log.info("run %s: %s, outputs in %s", record.run_id, record.status, result["outputs"])
         return record.run_id

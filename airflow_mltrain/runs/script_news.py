@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from airflow_mltrain.runs.exit_action import CANCEL_PROPERTY, can_be_preempted
 from airflow_mltrain.runs.metric_line import OWN_RUN, RunNews
 from airflow_mltrain.runs.metric_row import insert_metrics
 from airflow_mltrain.runs.record import RunRecord
@@ -107,11 +108,18 @@ def _changed(run: RunRecord, news: RunNews) -> RunRecord:
     if run.status.is_terminal:
         return changed
     if run.parent_run_id is None:  # how it ended, its exit code says
-        asked = run.status.advanced_to(RunStatus.CANCEL_REQUESTED)
-        return replace(changed, status=asked) if news.is_cancel_asked else changed
+        return _with_cancel_asked(changed) if news.is_cancel_asked else changed
     if news.end is None:
         return changed
     return replace(changed, status=news.end, error=news.error or None, ended_at=news.ended_at)
+
+
+def _with_cancel_asked(run: RunRecord) -> RunRecord:
+    properties = dict(run.properties)
+    if can_be_preempted(run):
+        properties[CANCEL_PROPERTY] = "yes"
+    status = run.status.advanced_to(RunStatus.CANCEL_REQUESTED)
+    return replace(run, status=status, properties=properties)
 
 
 def _find(connection: Connection, run_id: str) -> RunRecord | None:

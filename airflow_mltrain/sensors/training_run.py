@@ -80,6 +80,7 @@ class TrainingRunSensor(BaseSensorOperator):
     def poke(self, context: Context) -> PokeReturnValue:
         """Look at the run once, and show what its log has new; for the mode `reschedule`."""
         from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.runs.exit_action import is_preempted  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
@@ -93,6 +94,8 @@ class TrainingRunSensor(BaseSensorOperator):
                 is_interrupted=lambda: True,  # one look, and no wait for who does not answer
                 unreachable_timeout_seconds=0.0,
             )
+            if is_preempted(record):
+                return self._poke_successor(context, workspace, record)
         except UNANSWERED:
             return PokeReturnValue(is_done=False)
         if not record.status.is_terminal:
@@ -100,23 +103,27 @@ class TrainingRunSensor(BaseSensorOperator):
             return PokeReturnValue(is_done=False)
         return PokeReturnValue(is_done=True, xcom_value=self._result(workspace, record))
 
-    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
         """Take up the task again when the run has ended, or the wait for it."""
         if unreachable := event.get("unreachable"):
             raise UnreachableTimeoutError(unreachable)  # resume_execution softens it
         from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.runs.exit_action import is_preempted  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
         reader = following.reader_of(context)
+        self.run_id = event["run_id"]
         record = following.follow_in_task(
             workspace,
-            event["run_id"],
+            self.run_id,
             reader,
             seconds=None,
             unreachable_timeout_seconds=self.unreachable_timeout_seconds,
         )
         with self._softened():
+            if is_preempted(record):
+                return self._wait(context)
             return self._result(workspace, record)
 
     def resume_execution(
@@ -140,6 +147,7 @@ class TrainingRunSensor(BaseSensorOperator):
 
     def _wait(self, context: Context) -> Any:
         from airflow_mltrain import following  # noqa: PLC0415
+        from airflow_mltrain.runs.exit_action import is_preempted  # noqa: PLC0415
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
@@ -155,8 +163,11 @@ class TrainingRunSensor(BaseSensorOperator):
                 is_interrupted=lambda: self._is_told_to_stop,
                 unreachable_timeout_seconds=self.unreachable_timeout_seconds,
             )
-            if record.status.is_terminal:
+            if record.status.is_terminal and not is_preempted(record):
                 return self._result(workspace, record)
+            if record.status.is_terminal and not self._is_told_to_stop:
+                self._go_on(context, workspace, record)
+                continue
             if self._is_told_to_stop:
                 self._is_told_to_stop = False
                 if following.is_task_given_up(context, is_owner=False):
@@ -179,6 +190,33 @@ class TrainingRunSensor(BaseSensorOperator):
                     f"run {self.run_id} is still {record.status} after {self.timeout} seconds; "
                     "it goes on"
                 )
+
+    def _poke_successor(
+        self, context: Context, workspace: Workspace, preempted: RunRecord
+    ) -> PokeReturnValue:
+        from airflow_mltrain import following  # noqa: PLC0415
+
+        self.run_id = following.go_on_in_task(
+            workspace, preempted, is_interrupted=lambda: True, unreachable_timeout_seconds=0.0
+        ).run_id
+        return self.poke(context)
+
+    def _go_on(self, context: Context, workspace: Workspace, preempted: RunRecord) -> None:
+        """Wait for the run that goes on from a preempted one, from here on."""
+        from airflow_mltrain import following  # noqa: PLC0415
+
+        record = following.go_on_in_task(
+            workspace,
+            preempted,
+            onlooker=following.TaskOnlooker(
+                workspace, following.reader_of(context), lambda: self._is_told_to_stop
+            ),
+            is_interrupted=lambda: self._is_told_to_stop,
+            unreachable_timeout_seconds=self.unreachable_timeout_seconds,
+        )
+        if not (record.is_started or record.status.is_terminal):
+            following.leave_unstarted(context, workspace, record, is_owner=False)
+        self.run_id = record.run_id
 
     def _require_looks_within_lease(self, record: RunRecord) -> None:
         """Fail where the run would stop itself between two looks."""
@@ -208,5 +246,7 @@ class TrainingRunSensor(BaseSensorOperator):
         try:
             require_success(workspace, record)
         except (RunFailedError, RunCanceledError) as error:
+            if isinstance(error, RunFailedError):
+                following.end_for_good(record, error)
             raise AirflowFailException(str(error)) from error  # its fate will not change
         return following.result_of(workspace, record)

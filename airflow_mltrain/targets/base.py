@@ -120,6 +120,7 @@ class JobState:
     metrics: bytes = b""
     exit_code: int | None = None
     reason: str | None = None  # why it failed
+    limit: str | None = None  # the one of its job that it outlasted
     started_at: datetime | None = None
     ended_at: datetime | None = None
     log_bytes: int | None = None  # final sizes; None while the job lives

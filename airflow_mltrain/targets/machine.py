@@ -101,6 +101,7 @@ def job_state(state: Mapping[str, Any]) -> JobState:
         metrics=state["metrics"],
         exit_code=state.get("exit_code"),
         reason=state.get("reason"),
+        limit=state.get("limit"),
         started_at=_instant(state.get("started_at")),
         ended_at=_instant(state.get("ended_at")),
         log_bytes=state.get("log_bytes"),

@@ -341,3 +341,20 @@ def test_a_loaded_file_is_run(project: Path, settings: Settings) -> None:
 
     assert run.get_file_names() == ["log", "outputs/model/word"]
     assert run.get_details_with_logs()["logFiles"] == {"log": "trained\n"}
+
+
+def test_a_file_names_exit_codes_in_quotes(project: Path) -> None:
+    # given
+    file = project / ".azureml" / "policy.runconfig"
+    file.write_text('script: train.py\nexitCodePolicy: {"75": preempted}\nmaxPreemptions: 3\n')
+
+    # when
+    config = load(file)
+    was = dict(config.run_config.exit_code_policy)
+    config.run_config.exit_code_policy = {2: "fail"}
+    config.save()
+
+    # then
+    assert was == {75: "preempted"}
+    assert load(file).run_config.exit_code_policy == {2: "fail"}
+    assert load(file).run_config.max_preemptions == 3

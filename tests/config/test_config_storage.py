@@ -113,6 +113,10 @@ run_configurations = st.builds(
         },
     ),
     max_run_duration_seconds=st.none() | st.integers(1, 2**31 - 1),
+    exit_code_policy=st.dictionaries(
+        st.integers(1, 255), st.sampled_from(["retry", "fail", "skip", "preempted"])
+    ),
+    max_preemptions=st.integers(0, 10_000),
     lease_seconds=st.none() | st.integers(120, 2**31 - 1),
     prepare_timeout_seconds=st.none() | st.integers(1, 2**31 - 1),
 )

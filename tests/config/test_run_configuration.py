@@ -100,6 +100,41 @@ def test_a_lease_that_no_watcher_could_keep_is_refused(seconds: object) -> None:
         RunConfiguration.model_validate({"lease_seconds": seconds})
 
 
+def test_exit_codes_mean_what_a_policy_says_however_they_are_written() -> None:
+    configuration = RunConfiguration(exit_code_policy={75: "preempted"}, max_preemptions=0)
+
+    assert RunConfiguration().exit_code_policy == {}
+    assert RunConfiguration().max_preemptions == 10
+    stored = configuration.model_dump(mode="json")
+    assert stored["exit_code_policy"] == {"75": "preempted"}
+    assert RunConfiguration.model_validate(stored) == configuration
+
+
+@pytest.mark.parametrize(
+    ("policy", "fault"),
+    [
+        ({0: "retry"}, "exit code 0 should be a whole number from 1 to 255"),
+        ({256: "fail"}, "exit code 256 should be a whole number"),
+        ({-1: "fail"}, "exit code -1 should be a whole number"),
+        ({True: "fail"}, "exit code True should be a whole number"),
+        ({"seven": "fail"}, "exit code 'seven' should be a whole number"),
+        ({75: "again"}, "exit code 75 should be one of 'retry', 'fail', 'skip', 'preempted'"),
+        ({75: None}, "exit code 75 should be one of"),
+        ({75: "fail", "75": "skip"}, "exit code 75 should be there once"),
+        ([75], "it should be a valid dictionary"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(policy: object, fault: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"exit_code_policy: .*{fault}"):
+        RunConfiguration.model_validate({"exit_code_policy": policy})
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, True, None])
+def test_a_number_of_preemptions_that_cannot_be_is_refused(count: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"max_preemptions: .* was given"):
+        RunConfiguration.model_validate({"max_preemptions": count})
+
+
 def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> None:
     with pytest.raises(ConfigurationError) as refusal:
         RunConfiguration.model_validate({"node_count": -5, "comunicator": "x"})
@@ -108,7 +143,7 @@ def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> Non
     assert "RunConfiguration.node_count: Azure ML has it, and it is not here: a run is" in str(
         refusal.value
     )
-    assert "Valid names: docker, environment, environment_variables, framework" in str(
+    assert "Valid names: docker, environment, environment_variables, exit_code_policy" in str(
         refusal.value
     )
 

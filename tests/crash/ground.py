@@ -17,7 +17,7 @@ import psycopg
 from airflow_mltrain import ScriptRunConfig, Workspace
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.settings import Settings
-from tests.crash.script import SCRIPT, Story
+from tests.crash.script import PREEMPTED, SCRIPT, Story
 
 _NOT_HANDED_ON = ("AIRFLOW_", "_AIRFLOW_")
 
@@ -82,6 +82,8 @@ class Ground:
             arguments=story.arguments(str(diary)),
             compute_target=self.target_name,
         )
+        if story.preemptions:
+            config.run_config.exit_code_policy = {PREEMPTED: "preempted"}
         return config.model_dump(mode="json")
 
     def diary(self, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LINES = 40
+PREEMPTED = 75
 _METRIC_EVERY = 5
 _BURST_BYTES = 200_000  # more than a few pieces in one exchange
 
@@ -13,6 +14,8 @@ import fcntl, os, sys, time
 import mltrain
 
 diary, seconds, exit_code = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+if int(os.environ["MLTRAIN_RUN_ID"].partition("-p")[2] or 0) < int(sys.argv[4]):
+    exit_code = {PREEMPTED}
 
 def note(word):
     line = "%s %s %d\\n" % (word, os.environ["MLTRAIN_RUN_ID"], os.getpid())
@@ -52,13 +55,18 @@ class Story:
 
     seconds: float = 0.3
     exit_code: int = 0
+    preemptions: int = 0  # before it comes to that exit code
 
     def arguments(self, diary: str) -> list[str]:
         """Its arguments; the diary has a line for each beginning and each end.
 
         And for each that began before another had ended.
         """
-        return [diary, str(self.seconds), str(self.exit_code)]
+        return [diary, str(self.seconds), str(self.exit_code), str(self.preemptions)]
+
+    def exit_code_of(self, generation: int) -> int:
+        """What the script is to end with, where each generation goes on from a preempted one."""
+        return PREEMPTED if generation <= self.preemptions else self.exit_code
 
     @property
     def log(self) -> bytes:

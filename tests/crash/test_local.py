@@ -17,12 +17,14 @@ from tests.crash.script import Story
 
 if TYPE_CHECKING:
     from tests.crash.conftest import ShowTable
+    from tests.crash.gate import Step
     from tests.crash.ground import Ground
 
 pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 _LASTING = Story(seconds=1.5)  # so that there is something to watch
+_PREEMPTED = Story(seconds=0.2, preemptions=1)
 
 
 def test_no_kill_at_any_step_of_a_task_doubles_or_loses_anything(
@@ -86,3 +88,37 @@ def test_neither_strikes_at_any_time_nor_lost_connections_double_or_lose_anythin
     # then
     show(campaign, fewest=20)
     assert campaign.table.faults == []
+
+
+@pytest.mark.parametrize(("is_deferrable", "role"), [(False, "submit"), (True, "resume")])
+def test_no_kill_between_a_preempted_run_and_the_next_doubles_or_loses_anything(
+    local_ground: Ground, show: ShowTable, role: str, *, is_deferrable: bool
+) -> None:
+    # given
+    campaign = Campaign(local_ground, is_deferrable=is_deferrable)
+    rehearsal = campaign.rehearse(_PREEMPTED)
+    steps = [step for step in rehearsal.distinct(role, 2) if _is_after_a_preemption(step, role)]
+
+    # when
+    campaign.run(
+        chain.from_iterable(
+            campaign.at(step, victim.TASK_KILLED, role, 1, story=_PREEMPTED)
+            for step in _spread(steps, 14)
+        )
+    )
+
+    # then
+    show(campaign, fewest=10)
+    assert campaign.table.faults == []
+
+
+def _is_after_a_preemption(step: Step, role: str) -> bool:
+    """Whether a step belongs to the second run, or to its being recorded."""
+    if "go_on" in step.name:
+        return True
+    begins = any(part in step.name for part in ("_start", "_hand_over", "submission.start"))
+    return begins and step.number == (2 if role == "submit" else 1)
+
+
+def _spread(steps: list[Step], most: int) -> list[Step]:
+    return [steps[n * len(steps) // most] for n in range(most)] if len(steps) > most else steps

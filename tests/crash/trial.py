@@ -155,8 +155,9 @@ class Trial:
             news = leg.next_report(min(deadline, strike_at, kill_at))
             now = time.monotonic()
             if isinstance(news, tuple):
-                outcome, self._result.steps[role] = news
-                self._result.seconds[role] = now - began
+                outcome, steps = news
+                self._result.steps.setdefault(role, steps)  # a strike meets the first of a role
+                self._result.seconds.setdefault(role, now - began)
                 return Outcome(*outcome)
             if leg.is_dead or now >= deadline:
                 leg.kill()

@@ -91,19 +91,23 @@ def _judge_generations(evidence: Evidence, verdict: Verdict) -> None:
     if generations != list(range(1, len(generations) + 1)):
         verdict.note(_WRONG, f"the generations are {generations}")
     may_repeat = evidence.is_job_struck or evidence.story.exit_code
-    if len(generations) > 1 and not may_repeat:
+    fewest = 1 + evidence.story.preemptions
+    if len(generations) > fewest and not may_repeat:
         verdict.note(_DUPLICATES, f"there are {len(generations)} generations, and no run failed")
+    if len(generations) < fewest:
+        verdict.note(_LOST, f"there are {len(generations)} generations of {fewest}")
 
 
 def _judge_record(evidence: Evidence, run: RunRecord, verdict: Verdict) -> None:
     story = evidence.story
-    expected = RunStatus.FAILED if story.exit_code else RunStatus.COMPLETED
+    exit_code = story.exit_code_of(run.generation)
+    expected = RunStatus.FAILED if exit_code else RunStatus.COMPLETED
     if not run.status.is_terminal:
         verdict.note(_LOST, f"run {run.run_id} was left {run.status}")
         return
     if evidence.is_job_struck and run.status is RunStatus.FAILED:
         return  # that it was struck is its truth
-    if run.status is not expected or run.exit_code != story.exit_code:
+    if run.status is not expected or run.exit_code != exit_code:
         verdict.note(_WRONG, f"run {run.run_id} is {run.status}, {run.exit_code}: {run.error}")
         return
     if run.ended_at is None or run.started_at is None:

@@ -56,6 +56,7 @@ _FACTS: Dict[str, Callable[[object], bool]] = {
     "exit_code": _is_exit_code,
     "lease_seconds": _is_duration,
     "reason": _is_text,
+    "limit": _is_text,
     "started_at": _is_instant,
     "ended_at": _is_instant,
     "log_bytes": _is_number,

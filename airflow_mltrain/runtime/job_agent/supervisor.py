@@ -31,12 +31,16 @@ _IDLE_SECONDS = 60.0  # an environment that was just used stays, as after a buil
 
 
 class _Stop(Exception):  # noqa: N818  # a decision, not an error
-    """The job has to end before its script does; `status` and `reason` say how it is recorded."""
+    """The job has to end before its script does; `status` and `reason` say how it is recorded.
 
-    def __init__(self, status: str, reason: Optional[str]) -> None:
+    `limit` is the name of one in its spec, where that is why.
+    """
+
+    def __init__(self, status: str, reason: Optional[str], limit: Optional[str] = None) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.limit = limit
 
 
 class Supervisor:
@@ -92,6 +96,8 @@ class Supervisor:
                 self._record("CancelRequested")
             self._end_processes(float(self._spec["cancel_grace_seconds"]))
             self._remove_half_built()
+            if stop.limit is not None:
+                self._state["limit"] = stop.limit
             self._record_end(stop.status, stop.reason)
         except Exception:  # noqa: BLE001  # whatever it is, the job has to end
             import traceback  # noqa: PLC0415  # dear at start-up, and hardly ever needed
@@ -303,7 +309,7 @@ class Supervisor:
         limit = self._spec["max_run_duration_seconds"]
         deadline = None if limit is None else time.monotonic() + limit
         reason = "it ran longer than max_run_duration_seconds = {}".format(limit)
-        return self._await(self._script, deadline, reason)
+        return self._await(self._script, deadline, reason, "max_run_duration_seconds")
 
     def _leave_facts(self) -> None:
         """Let the script know what is known of its run; it can do without."""
@@ -315,7 +321,9 @@ class Supervisor:
         except OSError as error:
             _complain("the facts of the run were not left for its script: {}".format(error))
 
-    def _await(self, child: int, deadline: Optional[float], reason: str) -> int:
+    def _await(
+        self, child: int, deadline: Optional[float], reason: str, limit: Optional[str] = None
+    ) -> int:
         """The child's wait status; it has to stop for `reason` if it is not over in time."""
         self._children.watch(child)
         while True:
@@ -327,7 +335,7 @@ class Supervisor:
             self._restore_state()
             remaining = _LOOK_SECONDS if deadline is None else deadline - time.monotonic()
             if remaining <= 0:
-                raise _Stop("Failed", reason)
+                raise _Stop("Failed", reason, limit)
             self._children.sleep(min(remaining, _LOOK_SECONDS))
 
     def _outcome(self, wait_status: int) -> Tuple[str, Optional[str]]:
@@ -379,7 +387,7 @@ class Supervisor:
                 "nobody has asked after this run for {} seconds: it is stopped".format(limit)
             )
             reason = "nobody watched it for lease_seconds = {}, so it stopped itself".format(limit)
-            raise _Stop("Failed", reason)
+            raise _Stop("Failed", reason, "lease_seconds")
 
     def _is_stop_asked(self) -> bool:
         is_told = self._children.is_terminated or self._folder.is_marked_canceled()
