@@ -92,6 +92,7 @@ def test_another_version_than_the_clusters_is_a_fault() -> None:
         "cluster_version": "4.2.0",
         "workers": [],
         "gateway": None,
+        "yarn": None,
     }
 
     spark, java, master = judge_spark(facts, "spark://master:7077")

@@ -190,8 +190,8 @@ signal.signal(signal.SIGTERM, save)
     target.cancel(run_id)
     ended = wait_until_ended(target, run_id)
 
-    assert ended.status is RunStatus.CANCELED, ended
-    assert not yarn.running
+    assert (ended.status, ended.exit_code) == (RunStatus.CANCELED, 0), ended
+    wait_for(lambda: not yarn.running, 10)
     assert not pids_carrying(f"{run_id}.driver")
     kept = _kept(target, run_id, tmp_path / "kept")
     assert (kept / "outputs/model").read_text() == "saved"

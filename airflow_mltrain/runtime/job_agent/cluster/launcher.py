@@ -248,9 +248,9 @@ class ClusterLauncher:
             line.close()
 
     def _end_as(self, ended: Dict[str, Any]) -> int:
-        if ended["status"] == "Canceled":
-            return 128 + signal.SIGTERM
         code = int(ended.get("exit_code") or 0)
+        if ended["status"] == "Canceled":
+            return code if "exit_code" in ended else 128 + signal.SIGTERM
         reason = str(ended.get("reason") or "")
         if ended["status"] == "Completed":
             return 0
