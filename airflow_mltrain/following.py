@@ -16,6 +16,7 @@ from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.config.exit_code_policy import ExitAction
 from airflow_mltrain.errors import RunFailedError, TargetUnreachableError
 from airflow_mltrain.preparation import NOBODY, Onlooker
+from airflow_mltrain.recording import Occasion
 from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.exit_action import exit_action
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
@@ -42,7 +43,7 @@ _SEE_IT_END = (
 log = logging.getLogger(__name__)
 
 
-def occasion_of(context: Context) -> submission.Occasion:
+def occasion_of(context: Context) -> Occasion:
     """The logical submission a task instance stands for.
 
     Its token stays the same through retries and changes when the task is cleared (Airflow raises
@@ -52,7 +53,7 @@ def occasion_of(context: Context) -> submission.Occasion:
     map_index = -1 if ti.map_index is None else ti.map_index
     key = SubmissionKey(ti.dag_id, ti.run_id, ti.task_id, map_index)
     dag_run_start = getattr(context["dag_run"], "start_date", None)
-    return submission.Occasion(key, f"{dag_run_start}/{ti.max_tries}")
+    return Occasion(key, f"{dag_run_start}/{ti.max_tries}")
 
 
 def reader_of(context: Context) -> str:

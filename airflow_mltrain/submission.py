@@ -7,74 +7,37 @@ hears of it, and starting is create-if-absent there. Whoever comes back adopts t
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 from airflow_mltrain.airflow_secret import look_up_secrets
-from airflow_mltrain.config.docker_configuration import apply_docker
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.exit_code_policy import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
-from airflow_mltrain.environments.plan import (
-    EnvironmentPlan,
-    collect_credentials,
-    plan_environment,
-)
 from airflow_mltrain.errors import ConfigurationError, JobStartError
+from airflow_mltrain.job_request import plan_for, request_job
 from airflow_mltrain.preemption import find_successor, note_cancel, record_successor
 from airflow_mltrain.preparation import NOBODY, Onlooker, RunPreparation
-from airflow_mltrain.previous_outputs import (
-    PREVIOUS_OUTPUTS_PROPERTY,
-    bring_along,
-    find_source,
-    previous_outputs_of,
-)
-from airflow_mltrain.progress import PLACE_PROPERTY, await_end, require_place
+from airflow_mltrain.previous_outputs import bring_along
+from airflow_mltrain.progress import await_end, require_place
+from airflow_mltrain.recording import Occasion, record_run
 from airflow_mltrain.runs.exit_action import (
     CANCEL_PROPERTY,
     can_be_preempted,
     exit_action,
     is_preempted,
 )
-from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.blob_store import BlobStore
-from airflow_mltrain.snapshots.git import start_git_annotation
 from airflow_mltrain.snapshots.manifest import Manifest
-from airflow_mltrain.snapshots.snapshot import take_snapshot
-from airflow_mltrain.spark_request import check_spark, request_spark
-from airflow_mltrain.targets.base import (
-    ComputeTarget,
-    EnvironmentRequest,
-    ImageRequest,
-    Job,
-    PreparationGivenUpError,
-    Resources,
-    Seen,
-)
+from airflow_mltrain.targets.base import ComputeTarget, Job, PreparationGivenUpError, Seen
 from airflow_mltrain.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 _UPLOADS = 3  # the code, what it goes on from, and somebody may have pruned meanwhile
-_EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
-
-
-@dataclass(frozen=True)
-class Occasion:
-    """Who asks for a run, so that a retry adopts it and a deliberate repetition does not.
-
-    `token` is the same for every retry of the submission, and another when a person asks again.
-    """
-
-    key: SubmissionKey
-    token: str
 
 
 def submit(
@@ -109,7 +72,7 @@ def submit(
         prior = await_end(workspace, prior.run_id)
     secrets = look_up_secrets(config.run_config.environment_variables)
     with workspace.artifacts.used():
-        record = _record(workspace, target, experiment, config, occasion, prior)
+        record = record_run(workspace, target, experiment, config, occasion, prior)
     return _start(workspace, target, record, asking, onlooker, secrets)
 
 
@@ -142,11 +105,11 @@ def _start(
     secrets: Mapping[str, str] | None = None,
 ) -> RunRecord:
     config = ScriptRunConfig.model_validate(record.config)
-    plan = _plan(config, target, target.interpreter)
+    plan = plan_for(config, target, target.interpreter)
     limit_seconds = config.run_config.prepare_timeout_seconds
     preparation = RunPreparation(workspace, record.run_id, onlooker, limit_seconds)
     try:
-        job = _job(workspace, target, record, config, plan, asking)
+        job = request_job(workspace, target, record, config, plan, asking)
         if secrets is None:
             secrets = look_up_secrets(config.run_config.environment_variables)
         job = replace(job, secret_variables=secrets)
@@ -281,197 +244,6 @@ def _is_adoptable(prior: RunRecord, occasion: Occasion) -> bool:
     if prior.status is RunStatus.FAILED:
         return exit_action(prior) in (ExitAction.FAIL, ExitAction.SKIP)  # for good
     return prior.status is not RunStatus.CANCELED
-
-
-def _record(
-    workspace: Workspace,
-    target: ComputeTarget,
-    experiment: str,
-    config: ScriptRunConfig,
-    occasion: Occasion | None,
-    prior: RunRecord | None,
-) -> RunRecord:
-    if not _EXPERIMENT_NAME.fullmatch(experiment):
-        raise ConfigurationError(
-            f"experiment {experiment!r}: a name has 1 to 128 letters, digits, '-' and '_', and "
-            "starts with a letter or a digit"
-        )
-    config = config.model_copy(deep=True)
-    if isinstance(config.run_config.environment, str):
-        config.run_config.environment = workspace.get_environment(config.run_config.environment)
-    config.run_config.environment = apply_docker(
-        config.run_config.docker, config.run_config.environment, runs_images=target.runs_images
-    )
-    _check_environment(workspace, config, target)
-    config.check()
-    resources = config.run_config.resources
-    if not target.runs_images and (resources.cpus or resources.memory):
-        log.warning(
-            "run_config.resources: compute target %r bounds neither cpus nor memory; a Docker "
-            "engine does",
-            target.name,
-        )
-    check_spark(config, target)
-    source = Path(config.source_directory).absolute()
-    annotation = start_git_annotation(source)
-    snapshot = take_snapshot(
-        source,
-        workspace.artifacts.blobs,
-        index_directory=workspace.artifacts.snapshot_indexes,
-        max_bytes=workspace.settings.snapshot_max_megabytes * 1_000_000,
-    )
-    properties = {PLACE_PROPERTY: target.place}
-    if (earlier := find_source(workspace, prior)) is not None:
-        properties[PREVIOUS_OUTPUTS_PROPERTY] = earlier
-    if annotation is not None:
-        git = annotation.collect()
-        properties.update(git.properties)
-        if git.diff:
-            properties["mltrain.git_diff"] = workspace.artifacts.blobs.put_bytes(git.diff)
-    now = _now()
-    return workspace.history.add(
-        RunRecord(
-            run_id=f"{experiment}_{int(now.timestamp())}_{uuid4().hex[:8]}",
-            experiment=experiment,
-            target=config.run_config.target,
-            snapshot_id=snapshot.snapshot_id,
-            config=config.model_dump(mode="json"),
-            created_at=now,
-            submission=occasion.key if occasion else None,
-            generation=prior.generation + 1 if prior else 1,
-            occasion=occasion.token if occasion else None,
-            tags=config.tags,
-            properties=properties,
-        )
-    )
-
-
-def _check_environment(
-    workspace: Workspace, config: ScriptRunConfig, target: ComputeTarget
-) -> None:
-    plan = _plan(config, target, "python")  # which one is not asked before it has to be
-    _credentials([config.run_config.environment])
-    context = None if plan.image is None else plan.image.context_id
-    if context is not None and workspace.artifacts.blobs.missing([context]):
-        raise ConfigurationError(
-            f"this workspace has no such build context: {context}; make it here with "
-            "DockerBuildContext.from_local_directory"
-        )
-    if missing := workspace.artifacts.blobs.missing(plan.wheel_digests):
-        packages = config.run_config.environment.python.packages  # type: ignore[union-attr]
-        wheels = ", ".join(line for line in packages if any(digest in line for digest in missing))
-        raise ConfigurationError(
-            f"this workspace has no such private wheel: {wheels}; add it here with "
-            "Environment.add_private_pip_wheel"
-        )
-
-
-def _plan(config: ScriptRunConfig, target: ComputeTarget, interpreter: str) -> EnvironmentPlan:
-    environment = config.run_config.environment
-    if isinstance(environment, str):
-        raise TypeError(f"environment {environment!r} was not looked up")
-    return plan_environment(
-        environment,
-        default_interpreter=interpreter,
-        runs_images=target.runs_images,
-        runs_spark=target.runs_spark,
-    )
-
-
-def _credentials(environments: Iterable[Environment | str | None]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for environment in environments:
-        if isinstance(environment, Environment):
-            found.update(collect_credentials(environment, os.environ))
-    return found
-
-
-def _job(
-    workspace: Workspace,
-    target: ComputeTarget,
-    record: RunRecord,
-    config: ScriptRunConfig,
-    plan: EnvironmentPlan,
-    asking: Iterable[Environment | str | None],
-) -> Job:
-    return Job(
-        run_id=record.run_id,
-        snapshot_id=record.snapshot_id,
-        environment=_environment_request(workspace, config, plan, asking),
-        argv=tuple(config.argv(plan.interpreter)),
-        environment_variables={
-            **plan.environment_variables,
-            **{
-                name: value
-                for name, value in config.run_config.environment_variables.items()
-                if isinstance(value, str)
-            },
-        },
-        max_run_duration_seconds=config.run_config.max_run_duration_seconds,
-        lease_seconds=config.run_config.lease_seconds,
-        cancel_grace_seconds=workspace.settings.cancel_grace_seconds,
-        image=_image_request(workspace, plan),
-        resources=Resources(
-            config.run_config.resources.cpus,
-            config.run_config.resources.memory_bytes,
-            config.run_config.resources.gpus,
-        ),
-        labels=_labels(record),
-        facts=_facts(workspace, record),
-        spark=request_spark(config, os.environ) if target.runs_spark else None,
-        blobs=plan.wheel_digests,
-        previous_outputs=previous_outputs_of(record),
-    )
-
-
-def _image_request(workspace: Workspace, plan: EnvironmentPlan) -> ImageRequest | None:
-    return None if plan.image is None else ImageRequest(plan.image, workspace.artifacts.blobs)
-
-
-def _labels(record: RunRecord) -> dict[str, str]:
-    found = {"experiment": record.experiment, "generation": str(record.generation)}
-    if record.submission is not None:
-        key = record.submission
-        found |= {"dag_id": key.dag_id, "dag_run_id": key.dag_run_id, "task_id": key.task_id}
-        if key.map_index >= 0:
-            found["map_index"] = str(key.map_index)
-    return found
-
-
-def _facts(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
-    """What a script may ask of its run beside what it says itself."""
-    return {
-        "experiment": record.experiment,
-        "number": workspace.history.number_of(record.run_id),
-        "target": record.target,
-        "tags": dict(record.tags),
-        "properties": dict(record.properties),
-        "definition": dict(record.config),
-    }
-
-
-def _environment_request(
-    workspace: Workspace,
-    config: ScriptRunConfig,
-    plan: EnvironmentPlan,
-    asking: Iterable[Environment | str | None],
-) -> EnvironmentRequest | None:
-    environment = config.run_config.environment
-    if not isinstance(environment, Environment) or plan.recipe is None:
-        return None
-    return EnvironmentRequest(
-        name=_shown(environment),
-        recipe=plan.recipe,
-        recipe_id=plan.recipe_id,
-        locks=workspace.history.find_locks(plan.recipe_id),
-        prepare_timeout_seconds=config.run_config.prepare_timeout_seconds,
-        credentials=_credentials([environment, *asking]),
-    )
-
-
-def _shown(environment: Environment) -> str:
-    version = environment.version
-    return environment.name if version is None else f"{environment.name}:{version}"
 
 
 def _now() -> datetime:

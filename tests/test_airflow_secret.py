@@ -12,10 +12,10 @@ import pytest
 from airflow_mltrain import ScriptRunConfig, SecretReference, progress, submission
 from airflow_mltrain.airflow_secret import look_up_secrets
 from airflow_mltrain.errors import ConfigurationError, JobStartError
+from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.submission import Occasion
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
 

@@ -11,10 +11,10 @@ import pytest
 
 from airflow_mltrain import Experiment, Run, ScriptRunConfig, progress, submission
 from airflow_mltrain.errors import RunCanceledError, RunFailedError
+from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.submission import Occasion
 from airflow_mltrain.workspace import Workspace
 from tests.services.processes import run_together
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_mltrain import ScriptRunConfig, progress, submission
+from airflow_mltrain.recording import Occasion, record_run
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.submission import Occasion
 from airflow_mltrain.workspace import Workspace
 
 _OCCASION = Occasion(SubmissionKey("retrain", "scheduled__2026-01-01", "train"), "first/0")
@@ -95,7 +95,7 @@ def test_outputs_that_nobody_has_any_longer_do_not_keep_a_run_from_beginning(
     workspace.get_target("local").discard(first.run_id)
     config = ScriptRunConfig(tmp_path / "project", "train.py")
     target = workspace.get_target("local")
-    record = submission._record(workspace, target, "churn", config, _OCCASION, first)  # noqa: SLF001
+    record = record_run(workspace, target, "churn", config, _OCCASION, first)
     shutil.rmtree(workspace.artifacts.run_folder(first.run_id))
 
     # when

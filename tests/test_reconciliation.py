@@ -14,10 +14,10 @@ from airflow_mltrain.reconciliation import (
     discard_orphans,
     reconcile,
 )
+from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.submission import Occasion
 from tests.services.jobs import wait_for, wait_until_ended
 
 _KEY = SubmissionKey("retrain", "scheduled", "train")

@@ -20,10 +20,10 @@ from airflow_mltrain import (
 from airflow_mltrain.environments.pin import pin_environment
 from airflow_mltrain.environments.plan import plan_environment
 from airflow_mltrain.errors import ConfigurationError, RunFailedError, TargetUnreachableError
+from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.submission import Occasion
 from tests.services.package_index import Package, PackageIndex, package_index, write_wheel
 
 

@@ -20,10 +20,10 @@ from airflow_mltrain.errors import (
     TargetNotFoundError,
     TargetUnreachableError,
 )
+from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.submission import Occasion
 from airflow_mltrain.targets.base import Job, Seen
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
