@@ -57,6 +57,14 @@ def find_successor(workspace: Workspace, run: RunRecord) -> RunRecord | None:
     return workspace.history.find_many([run_id]).get(run_id)
 
 
+def find_last(workspace: Workspace, run: RunRecord) -> RunRecord:
+    """The run in which a run that may have been preempted goes on, if it does; or it itself."""
+    successor: RunRecord | None = run
+    while can_be_preempted(run) and successor is not None:
+        run, successor = successor, find_successor(workspace, successor)
+    return run
+
+
 def note_cancel(workspace: Workspace, run: RunRecord) -> None:
     """Keep a run whose end is asked for from going on in another one, however it ends."""
     if can_be_preempted(run):

@@ -19,6 +19,7 @@ from airflow_mltrain.cli.terminal_text import printable_lines
 from airflow_mltrain.cli.watch import cancel_and_watch, watch
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.preemption import find_last
 from airflow_mltrain.preparation import Onlooker
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -95,13 +96,14 @@ def _submit(
 
 def _see_to_its_end(workspace: Workspace, run: RunRecord, screen: Screen) -> int:
     screen.say(f"run {run.run_id} on {run.target}")
-    run = watch(workspace, run.run_id, screen)
+    run = watch(workspace, run.run_id, screen, goes_on=True)
     screen.say(describe_end(run))
     return exit_code_of(run)
 
 
 def _leave(workspace: Workspace, run_id: str, screen: Screen) -> int:
     """Let go of a run that goes on, or cancel it where an interrupt comes once more."""
+    run_id = find_last(workspace, workspace.history.get(run_id)).run_id
     try:
         with interrupts_held() as is_interrupted_again:
             goes_on = workspace.history.get(run_id).is_started

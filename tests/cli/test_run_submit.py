@@ -36,6 +36,13 @@ while not os.path.exists(sys.argv[1]):
     time.sleep(0.05)
 print("released", flush=True)
 """
+_PREEMPTED_ONCE = """
+import sys, mltrain
+epoch = int(mltrain.Run.get_context().previous_outputs is not None)
+print("epoch", epoch, flush=True)
+open("outputs/checkpoint", "w").close()
+sys.exit(0 if epoch else 75)
+"""
 _HOSTILE = ["", "--", "--target", "$HOME", "a b", "*", "'\"\\", "\n", "-x", "ü"]
 
 
@@ -121,6 +128,24 @@ def test_a_config_file_is_run_with_what_is_given_beside_it(
     assert first.config["run_config"]["max_run_duration_seconds"] == 50
     assert second.config["run_config"]["max_run_duration_seconds"] == 60
     assert second.tags == {"team": "vision", "rate": "fast"}
+
+
+def test_a_preempted_run_goes_on_and_is_shown_to_its_end(
+    workspace: Workspace, project: Path
+) -> None:
+    # given
+    (project / "spot.py").write_text(_PREEMPTED_ONCE)
+    (project / "spot.runconfig").write_text('script: spot.py\nexitCodePolicy: {"75": preempted}\n')
+
+    # when
+    answer = answer_of("run", "--config", "spot.runconfig", directory=project)
+
+    # then
+    second, first = workspace.history.list_runs()
+    assert (answer.returncode, answer.stdout) == (0, b"epoch 0\nepoch 1\n"), answer.stderr
+    assert f"preempted, and goes on as run {second.run_id}" in answer.stderr.decode()
+    assert second.run_id == f"{first.run_id}-p1"
+    assert second.status is RunStatus.COMPLETED
 
 
 def test_what_a_config_file_asks_for_in_vain_is_told(workspace: Workspace, project: Path) -> None:
