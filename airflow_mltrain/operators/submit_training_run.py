@@ -87,7 +87,7 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Submit or adopt the run; wait for it if asked to."""
-        with frozen_heap():
+        with frozen_heap(), self._canceling_on_timeout(context):
             return self._execute(context)
 
     def _execute(self, context: Context) -> str:
@@ -96,24 +96,23 @@ class SubmitTrainingRunOperator(BaseOperator):
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        with self._canceling_on_timeout(context, workspace):
-            try:
-                occasion = following.occasion_of(context)
-                onlooker = following.TaskOnlooker(
-                    workspace, following.reader_of(context), lambda: self._is_told_to_stop
-                )
-                record = submission.submit(
-                    workspace, self.experiment, config, occasion, self._environment, onlooker
-                )
-            except (ConfigurationError, SnapshotError) as error:
-                raise AirflowFailException(str(error)) from error  # a retry would find the same
-            self.log.info("run %s on compute target %s", record.run_id, record.target)
-            context["ti"].xcom_push(key="training_run_id", value=record.run_id)
-            if not (record.is_started or record.status.is_terminal):
-                following.leave_unstarted(context, workspace, record, is_owner=True)
-            if not self.wait_for_completion:
-                return record.run_id
-            return self._wait(context, workspace, record)
+        try:
+            occasion = following.occasion_of(context)
+            onlooker = following.TaskOnlooker(
+                workspace, following.reader_of(context), lambda: self._is_told_to_stop
+            )
+            record = submission.submit(
+                workspace, self.experiment, config, occasion, self._environment, onlooker
+            )
+        except (ConfigurationError, SnapshotError) as error:
+            raise AirflowFailException(str(error)) from error  # a retry would find the same
+        self.log.info("run %s on compute target %s", record.run_id, record.target)
+        context["ti"].xcom_push(key="training_run_id", value=record.run_id)
+        if not (record.is_started or record.status.is_terminal):
+            following.leave_unstarted(context, workspace, record, is_owner=True)
+        if not self.wait_for_completion:
+            return record.run_id
+        return self._wait(context, workspace, record)
 
     def _call_up(self) -> ScriptRunConfig:
         """What to run; its target is called up, which takes a while, before more is loaded."""
@@ -137,20 +136,26 @@ class SubmitTrainingRunOperator(BaseOperator):
         from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
-        with self._canceling_on_timeout(context, workspace):
-            reader = following.reader_of(context)
-            record = following.follow_in_task(
-                workspace,
-                event["run_id"],
-                reader,
-                seconds=None,
-                unreachable_timeout_seconds=self.unreachable_timeout_seconds,
-            )
-            if is_preempted(record):
-                return self._wait(context, workspace, record)
-            return self._complete(context, workspace, record)
+        reader = following.reader_of(context)
+        record = following.follow_in_task(
+            workspace,
+            event["run_id"],
+            reader,
+            seconds=None,
+            unreachable_timeout_seconds=self.unreachable_timeout_seconds,
+        )
+        if is_preempted(record):
+            return self._wait(context, workspace, record)
+        return self._complete(context, workspace, record)
 
     def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Take up the task again after its deferral, whatever ended that."""
+        with self._canceling_on_timeout(context):
+            return self._resume(next_method, next_kwargs, context)
+
+    def _resume(
         self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
     ) -> Any:
         """Answer a deferral that ended without its event: late, or by a fault in the triggerer."""
@@ -169,8 +174,7 @@ class SubmitTrainingRunOperator(BaseOperator):
                 raise
             self.log.warning("the trigger failed; run %s is followed from here", record.run_id)
             self.deferrable = False
-            with self._canceling_on_timeout(context, workspace):
-                return self._wait(context, workspace, record)
+            return self._wait(context, workspace, record)
 
     def render_template(
         self,
@@ -192,12 +196,15 @@ class SubmitTrainingRunOperator(BaseOperator):
         self._is_told_to_stop = True
 
     @contextmanager
-    def _canceling_on_timeout(self, context: Context, workspace: Workspace) -> Iterator[None]:
+    def _canceling_on_timeout(self, context: Context) -> Iterator[None]:
+        """Take the run along that this attempt, or one before it, has started."""
         try:
             yield
-        except AirflowTaskTimeout:
+        except AirflowTaskTimeout:  # wherever it fires: the first steps load and connect for long
             from airflow_mltrain import following  # noqa: PLC0415
+            from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
+            workspace = Workspace.from_config()
             record = workspace.history.find_latest(following.occasion_of(context).key)
             if record is not None:
                 following.cancel_from_task(workspace, record.run_id, is_killed_soon=False)
