@@ -90,6 +90,9 @@ MEMBERS: Final = {
         "auto_prepare_environment": "an environment is always prepared; leave it out",
     },
     "Environment": {
+        "build": "BuildEnvironmentOperator and `mltrain env build` do that; a run does it, too",
+        "build_local": "`mltrain env build` builds it on the compute target `local`",
+        "get_image_details": "run.get_environment() says what a run's environment came down to",
         **dict.fromkeys(("databricks", "r"), "a script is started by Python, or is a command"),
         "inferencing_stack_version": _SERVING,
         "asset_id": "an environment is known by its name and version",
@@ -141,6 +144,14 @@ def find_absent(name: str) -> type | None:
     return _known.get(name)
 
 
+def explain_member(owner: type, name: str) -> AbsentError | None:
+    """Why objects of `owner` have no such member, where Azure ML's have one."""
+    for base in owner.__mro__:
+        if remedy := MEMBERS.get(base.__name__, {}).get(name):
+            return _explain(f"{base.__name__}.{name}", remedy)
+    return None
+
+
 class _Explaining(type):
     if not TYPE_CHECKING:  # where a type checker sees this method it accepts every name
 
@@ -169,10 +180,8 @@ def refuse_given(where: str, remedies: dict[str, str], given: dict[str, Any]) ->
 
 
 def _absent_member(owner: type, name: str) -> AttributeError:
-    for base in owner.__mro__:
-        if remedy := MEMBERS.get(base.__name__, {}).get(name):
-            return _explain(f"{base.__name__}.{name}", remedy)
-    return AttributeError(f"{owner.__name__!r} object has no attribute {name!r}")
+    words = f"{owner.__name__!r} object has no attribute {name!r}"
+    return explain_member(owner, name) or AttributeError(words)
 
 
 def _explain(name: str, remedy: str) -> AbsentError:

@@ -399,19 +399,13 @@ class Run(Explaining):
         Only those with these tags and properties, a name or names and values, and this status.
         Where they stand is as the history knows; `get_status` of each asks its target.
         """
-        history, last, statuses = experiment.workspace.history, None, choose_statuses(status)
-        while page := history.list_runs(
-            experiment.name,
-            limit=_PAGE,
-            statuses=statuses,
-            tags=name_tags(tags),
-            before=last,
-            include_children=include_children,
-        ):
-            for record in page:
-                if is_chosen(record, tags, properties, type):
-                    yield Run(experiment, record.run_id)
-            last = page[-1].run_id
+        asked = {"statuses": choose_statuses(status), "tags": name_tags(tags)}
+        records = _read_runs(experiment, include_children=include_children, **asked)
+        return (
+            Run(experiment, record.run_id)
+            for record in records
+            if is_chosen(record, tags, properties, type)
+        )
 
     def __repr__(self) -> str:
         return f"Run(experiment={self.experiment.name!r}, id={self.id!r})"
@@ -505,6 +499,14 @@ def _why_it_ends(record: RunRecord) -> str:
         f"; that is a preemption, and the run went on {count_preemptions(record)} times, as often "
         f"as run_config.max_preemptions = {most_preemptions(record)} allows"
     )
+
+
+def _read_runs(experiment: Experiment, **asked: Any) -> Iterator[RunRecord]:
+    """The experiment's runs, newest first, a page when it is needed."""
+    history, last = experiment.workspace.history, None
+    while page := history.list_runs(experiment.name, limit=_PAGE, before=last, **asked):
+        yield from page
+        last = page[-1].run_id
 
 
 def metrics_by_name(points: Sequence[MetricRecord]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_runs_are_chosen_by_tags_properties_type_and_status(churn: Experiment) -
         "run-249_fold"
     ]
     with pytest.raises(ConfigurationError, match=r"Done.*Completed"):
-        ids(status="Done")
+        Run.list(churn, status="Done")
 
 
 def test_experiments_are_listed_and_archived_until_their_next_run(

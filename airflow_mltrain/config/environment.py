@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field
 
@@ -18,7 +18,7 @@ from airflow_mltrain.config.python_section import PythonSection
 from airflow_mltrain.config.saved_file import read_saved, save
 from airflow_mltrain.config.spark import SparkSection
 from airflow_mltrain.config.text import EnvironmentVariables, NumberAsText
-from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.errors import AbsentError, ConfigurationError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -168,6 +168,15 @@ class Environment(ConfigModel):
 
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         return cls(name, python={"version": version, "packages": freeze(exclude=exclude)})
+
+    @staticmethod
+    def from_existing_conda_environment(name: str, conda_environment_name: str) -> NoReturn:
+        """Refused: what conda has on this machine is named by a file that it writes."""
+        raise AbsentError(
+            f"environment {name!r}: conda is not asked here; `conda env export -n "
+            f"{conda_environment_name} > conda.yml` writes what "
+            "Environment.from_conda_specification reads"
+        )
 
     @staticmethod
     def add_private_pip_wheel(

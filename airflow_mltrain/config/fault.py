@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from airflow_mltrain.absent import MEMBERS
+from airflow_mltrain.absent import explain_member
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -88,9 +88,8 @@ def _describe_type(value: object) -> str:
 
 
 def _describe_unknown(model: type[BaseModel], name: int | str) -> str:
-    for base in model.__mro__:
-        if remedy := MEMBERS.get(base.__name__, {}).get(str(name)):
-            return f"Azure ML has it, and it is not here: {remedy}"
+    if (absent := explain_member(model, str(name))) is not None:
+        return str(absent)
     suggestion = _suggest(model, str(name))
     question = f"; did you mean {suggestion}?" if suggestion else "."
     return f"there is no such name{question} Valid names: {', '.join(sorted(_names(model)))}"

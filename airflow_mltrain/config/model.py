@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from airflow_mltrain.absent import explain_member
 from airflow_mltrain.config.fault import describe_faults
 from airflow_mltrain.errors import ConfigurationError
 
@@ -60,7 +61,12 @@ class ConfigModel(BaseModel):
         except ValidationError as error:
             raise _refusal(cls, error) from None
 
-    if not TYPE_CHECKING:  # where a type checker sees this method it accepts every name
+    if not TYPE_CHECKING:  # where a type checker sees these methods it accepts every name
+
+        def __getattr__(self, name: str) -> object:
+            if (absent := explain_member(type(self), name)) is not None:
+                raise absent
+            return super().__getattr__(name)
 
         def __setattr__(self, name: str, value: object) -> None:
             try:

@@ -135,16 +135,20 @@ def test_names_that_are_not_here_can_be_imported_and_say_so_when_used() -> None:
     [
         (
             lambda: ScriptRunConfig(".", "a.py", resume_from=1),  # type: ignore[arg-type]
-            "resume_from: .*previous_outputs",
+            r"resume_from .*previous_outputs",
         ),
-        (lambda: RunConfiguration(communicator="mpi"), "communicator: .*one process"),  # type: ignore[call-arg]
-        (lambda: setattr(Environment("a").docker, "enabled", True), "enabled: .*use_docker"),
+        (lambda: RunConfiguration(communicator="mpi"), r"communicator .*one process"),  # type: ignore[call-arg]
+        (lambda: setattr(Environment("a").docker, "enabled", True), r"enabled .*use_docker"),
+        (lambda: RunConfiguration().node_count, r"node_count .*one process"),  # type: ignore[attr-defined]
+        (lambda: Environment("a").build("ws"), r"Environment\.build .*mltrain env build"),  # type: ignore[attr-defined]
+        (lambda: Environment.from_existing_conda_environment("a", "b"), "conda env export -n b"),
         (lambda: setattr(Environment("a").python, "conda_dependencies", {}), "CondaDependencies"),
     ],
 )
 def test_settings_of_azure_ml_that_are_not_here_say_what_is(make: object, remedy: str) -> None:
     with pytest.raises(ConfigurationError, match=remedy):
         make()  # type: ignore[operator]
+    assert not hasattr(RunConfiguration(), "node_count")
 
 
 def test_settings_of_azure_ml_that_say_nothing_are_taken() -> None:

@@ -140,9 +140,7 @@ def test_settings_that_do_not_exist_here_are_refused_with_those_that_do() -> Non
         RunConfiguration.model_validate({"node_count": -5, "comunicator": "x"})
 
     assert len(str(refusal.value).splitlines()) == 2
-    assert "RunConfiguration.node_count: Azure ML has it, and it is not here: a run is" in str(
-        refusal.value
-    )
+    assert "RunConfiguration.node_count of Azure ML's SDK is not here: a run" in str(refusal.value)
     assert "Valid names: docker, environment, environment_variables, exit_code_policy" in str(
         refusal.value
     )
