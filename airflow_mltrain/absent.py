@@ -49,6 +49,7 @@ MEMBERS: Final = {
         "get_portal_url": "its page is linked from its task in Airflow; print(run) says its id",
         "clean": "`mltrain gc` removes what old runs left on a compute target",
         "take_snapshot": "submitting takes the snapshot, of source_directory",
+        "get_submitted_run": "get_context gives it",
         "list_by_compute": "choose from Run.list(experiment) by run.get_details()['target']",
     },
     "Experiment": {
@@ -62,6 +63,9 @@ MEMBERS: Final = {
         **dict.fromkeys(("name", "subscription_id", "resource_group", "location"), _SERVICE),
         **dict.fromkeys(("sku", "tags", "discovery_url", "service_context", "update"), _SERVICE),
         **dict.fromkeys(("create", "setup", "list", "delete", "sync_keys", "list_keys"), _SERVICE),
+        **dict.fromkeys(("get_details", "update_dependencies", "diagnose_workspace"), _SERVICE),
+        **dict.fromkeys(("add_private_endpoint", "private_endpoints"), _SERVICE),
+        **dict.fromkeys(("get_connection", "set_connection", "list_connections"), _CONNECTIONS),
         "write_config": "the workspace is what [mltrain] in airflow.cfg names, on every machine",
         "experiments": "Experiment.list(ws) lists them",
         "get_run": "Run.get(ws, run_id) finds it",
@@ -87,6 +91,7 @@ MEMBERS: Final = {
         "priority": "give the task a pool and a priority_weight in Airflow",
         "credential_passthrough": "give environment variables a SecretReference",
         "services": "log in on the target itself, while the run goes on",
+        "delete": "remove the file",
         "auto_prepare_environment": "an environment is always prepared; leave it out",
     },
     "Environment": {

@@ -33,15 +33,24 @@ from airflow_mltrain.targets.registry import connect
 
 _RESERVED_PREFIXES: Final = (RESERVED_PREFIX, "AzureML")
 _SHOWN_NAMES: Final = 20
+_COORDINATES: Final = ("subscription_id", "resource_group", "workspace_name", "auth")
 
 log = logging.getLogger(__name__)
 
 
 class Workspace(Explaining):
-    """Where runs are recorded and their artifacts kept; cheap to make, opened at first use."""
+    """Where runs are recorded and their artifacts kept; cheap to make, opened at first use.
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    Without settings it is the one of `from_config`, and so it is with what names one in Azure.
+    """
+
+    def __init__(self, settings: Settings | str | None = None, *azure: Any, **azures: Any) -> None:
+        if isinstance(settings, Settings):
+            self.settings = settings
+            return
+        names = dict(zip(_COORDINATES, (settings, *azure), strict=False))
+        _warn_unused("Workspace", {**names, **azures})
+        self.settings = read_settings()
 
     @classmethod
     def from_config(
@@ -56,7 +65,9 @@ class Workspace(Explaining):
         With nothing configured it is embedded: SQLite and a folder below `$AIRFLOW_HOME/mltrain`.
         What is given counts for nothing, as one warning says.
         """
-        _warn_unused("from_config", {"path": path, "auth": auth, "_file_name": _file_name})
+        _warn_unused(
+            "Workspace.from_config", {"path": path, "auth": auth, "_file_name": _file_name}
+        )
         return cls(read_settings())
 
     @classmethod
@@ -74,7 +85,7 @@ class Workspace(Explaining):
         given = {"name": name, "auth": auth, "subscription_id": subscription_id}
         given |= {"resource_group": resource_group, "location": location, "id": id}
         given["cloud"] = None if cloud == "AzureCloud" else cloud
-        _warn_unused("get", given)
+        _warn_unused("Workspace.get", given)
         return cls(read_settings())
 
     @cached_property
@@ -222,7 +233,7 @@ class Workspace(Explaining):
 def _warn_unused(method: str, given: Mapping[str, object]) -> None:
     if unused := [name for name, value in given.items() if value is not None]:
         warnings.warn(
-            f"Workspace.{method}: {', '.join(unused)} can be left out, and count for nothing: the "
+            f"{method}: {', '.join(unused)} can be left out, and count for nothing: the "
             "workspace is the one that [mltrain] in airflow.cfg names",
             stacklevel=3,
         )

@@ -149,6 +149,15 @@ def test_what_azure_ml_has_beside_is_refused_with_what_to_do(
         run.lgo  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_a_workspace_that_is_named_as_in_azure_is_the_configured_one(airflow_home: Path) -> None:
+    with pytest.warns(UserWarning, match="subscription_id, resource_group, cloud can") as caught:
+        workspace = Workspace("0000", "group", cloud="AzureCloud")
+
+    assert [warning.filename for warning in caught] == [__file__]
+    assert workspace.settings == Workspace.from_config().settings
+    assert str(workspace.settings.artifacts).startswith(str(airflow_home))
+
+
 def test_the_coordinates_of_a_workspace_in_azure_count_for_nothing_as_one_warning_says(
     airflow_home: Path,
 ) -> None:

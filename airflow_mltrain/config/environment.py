@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol, TypeAlias
 
 from pydantic import AfterValidator, Field
 
+from airflow_mltrain.absent import MEMBERS, refuse_given
 from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSection
 from airflow_mltrain.config.dockerfile import find_dockerfile_text, read_dockerfile
 from airflow_mltrain.config.environment_reference import check_environment_name
@@ -101,13 +102,20 @@ class Environment(ConfigModel):
         name: str,
         image: str,
         *,
+        container_registry: Any = None,
         pip_requirements: str | PathLike[str] | None = None,
         conda_specification: str | PathLike[str] | None = None,
     ) -> "Self":
         """An environment in an image, with the packages of a file; without one, as the image is.
 
-        The packages are installed beside the image's own Python, isolated from what it has.
+        The packages are installed beside the image's own Python, isolated from what it has. A
+        `container_registry` is refused: its login is in the compute target's connection.
         """
+        refuse_given(
+            "Environment.from_docker_image",
+            {"container_registry": MEMBERS["DockerSection"]["base_image_registry"]},
+            {"container_registry": container_registry},
+        )
         docker = DockerSection(base_image=image)
         return cls._in_image(name, docker, pip_requirements, conda_specification)
 

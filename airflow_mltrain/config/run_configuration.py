@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from airflow_mltrain.absent import refuse_given
 from airflow_mltrain.config.docker_configuration import DockerConfiguration
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.environment_reference import check_reference
@@ -141,7 +142,12 @@ class RunConfiguration(ConfigModel):
 
         return load_run_configuration(read_path(path), name)
 
-    def save(self, path: str | PathLike[str] | None = None, name: str | None = None) -> None:
+    def save(
+        self,
+        path: str | PathLike[str] | None = None,
+        name: str | None = None,
+        separate_environment_yaml: bool = False,  # noqa: FBT001, FBT002 - Azure ML's signature
+    ) -> None:
         """Write a `.runconfig`: to the file `path`, or as `name` in the project `path`.
 
         Of one that was loaded, the file keeps its order, its comments and the keys that are not
@@ -150,6 +156,11 @@ class RunConfiguration(ConfigModel):
         """
         from airflow_mltrain.config.config_file import save_run_configuration  # noqa: PLC0415
 
+        refuse_given(
+            "RunConfiguration.save",
+            {"separate_environment_yaml": "an environment is written into its run configuration"},
+            {"separate_environment_yaml": separate_environment_yaml or None},
+        )
         save_run_configuration(self, read_path(path or "."), name)
 
     @property

@@ -141,6 +141,8 @@ def test_names_that_are_not_here_can_be_imported_and_say_so_when_used() -> None:
         (lambda: setattr(Environment("a").docker, "enabled", True), r"enabled .*use_docker"),
         (lambda: RunConfiguration().node_count, r"node_count .*one process"),  # type: ignore[attr-defined]
         (lambda: Environment("a").build("ws"), r"Environment\.build .*mltrain env build"),  # type: ignore[attr-defined]
+        (lambda: RunConfiguration().save("a", "b", separate_environment_yaml=True), "separate_"),
+        (lambda: Environment.from_docker_image("a", "b", container_registry=1), "registry"),
         (lambda: Environment.from_existing_conda_environment("a", "b"), "conda env export -n b"),
         (lambda: setattr(Environment("a").python, "conda_dependencies", {}), "CondaDependencies"),
     ],
