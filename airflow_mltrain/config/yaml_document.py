@@ -75,7 +75,8 @@ class YamlDocument:
             yield
         except ConfigurationError as error:
             key = ".".join(map(str, location))
-            raise ConfigurationError(f"{self.place(location)}: {key}: {error}") from None
+            where = f"{self.place(location)}: {key}" if location else str(self.path)
+            raise ConfigurationError(f"{where}: {error}") from None
 
     def edited(self, changes: Mapping[Location, Any]) -> str:
         """The text with other values in some places, and every other character as it was."""

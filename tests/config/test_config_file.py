@@ -15,6 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
 from airflow_mltrain import (
     DockerConfiguration,
@@ -24,6 +25,10 @@ from airflow_mltrain import (
     ScriptRunConfig,
     Workspace,
 )
+from airflow_mltrain.config.config_file import write_run_configuration
+from airflow_mltrain.config.resources import ResourcesSection
+from airflow_mltrain.config.run_config_file import ResourcesKeys, RunConfigKeys, SparkKeys
+from airflow_mltrain.config.spark import SparkConfiguration
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.settings import Settings
 
@@ -279,12 +284,32 @@ def test_a_new_run_configuration_is_saved_and_loaded(tmp_path: Path) -> None:
         environment=environment,
         environment_variables={"KEY": {"variable": "hub_token"}},  # type: ignore[dict-item]
         max_run_duration_seconds=60,
+        lease_seconds=600,
+        exit_code_policy={75: "preempted"},
+        max_preemptions=3,
     )
+    run_config.resources.memory = "4g"
+    run_config.spark.executor_cores = 2
+    run_config.docker = DockerConfiguration(use_docker=True, shm_size="1g")
 
     run_config.save(tmp_path, "mine")
 
     assert RunConfiguration.load(tmp_path, "mine") == run_config
     assert RunConfiguration.load(tmp_path / ".azureml" / "mine") == run_config
+
+
+def test_a_run_configuration_can_say_all_that_there_is() -> None:
+    keys = {field.alias for field in RunConfigKeys.model_fields.values()}
+
+    assert {to_camel(name) for name in RunConfiguration.model_fields} <= keys
+    assert {to_camel(name) for name in SparkConfiguration.model_fields} <= {
+        field.alias for field in SparkKeys.model_fields.values()
+    }
+    assert ResourcesSection.model_fields.keys() == ResourcesKeys.model_fields.keys()
+    values = write_run_configuration(RunConfiguration())
+    assert {to_camel(name) for name in RunConfiguration.model_fields} == {
+        str(location[0]) for location in values
+    }
 
 
 def test_what_a_file_cannot_say_is_refused_and_the_file_stays(project: Path) -> None:
