@@ -152,7 +152,9 @@ class AgentContainer:
                 if error.status_code == _CONFLICT:
                     return
                 words = words_of(error)
-                self._engine.remove_container(self._name)
+                found = self._engine.find_container(self._name)
+                if found is not None:  # another's may be there, and run
+                    self._engine.remove_container(found["Id"], is_forced=False)
                 if may_be_refused:
                     return
                 fault = NoPythonError if "/bin/sh" in words else NoEntryError

@@ -106,7 +106,7 @@ class Containers:
                 found = self._engine.find_container(job.run_id)
                 if found is None or found["State"]["Status"] != "created":
                     raise _ChangingError from error  # by who begins it as well
-                self._engine.remove_container(found["Id"])
+                self._engine.remove_container(found["Id"], is_forced=False)  # they may right now
                 raise _NotStartedError(error) from error
             except BaseException:
                 stream.close()

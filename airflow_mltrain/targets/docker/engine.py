@@ -122,15 +122,15 @@ class Engine:
             except NotFound:
                 return None
 
-    def remove_container(self, name: str) -> None:
-        """Remove a container, whatever it does; nothing if there is none."""
+    def remove_container(self, name: str, *, is_forced: bool = True) -> None:
+        """Remove a container; one that runs only if `is_forced`. Nothing if there is none."""
         with self.asking() as client:
             try:
-                client.remove_container(name, force=True, v=True)
+                client.remove_container(name, force=is_forced, v=True)
             except NotFound:
                 pass
-            except APIError as error:
-                if error.status_code != requests.codes.conflict:  # somebody removes it already
+            except APIError as error:  # somebody removes it already, or it runs
+                if error.status_code != requests.codes.conflict:
                     raise
 
     def unreachable(self, words: str) -> TargetUnreachableError:
