@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,10 @@ def load_script_run(path: Path, source_directory: str | None) -> ScriptRunConfig
     document = YamlDocument.read(path)
     config, lacks = _make_script_run(document, source_directory)
     report(document, lacks)
-    config.keep_origin(Origin(document, _values_of(document, config)))
+    values = _values_of(document, config, path)
+    if ("code",) in values:  # what the file says of it, whatever was given in its place
+        values["code",] = os.path.normpath(document.data["code"])
+    config.keep_origin(Origin(document, values))
     return config
 
 
@@ -83,11 +87,13 @@ def save_script_run(config: ScriptRunConfig, path: Path | None) -> Path:
         if origin is None:
             raise ConfigurationError("ScriptRunConfig.save: it was read from no file; give a path")
         path = origin.document.path
-    text = _edit(origin, _values_of(origin.document if origin else None, config))
-    written, lacks = _make_script_run(YamlDocument.parse(path, text), config.source_directory)
+    text = _edit(origin, _values_of(origin.document if origin else None, config, path))
+    is_job = origin is not None and _is_job(origin.document)
+    source = None if is_job else config.source_directory
+    written, lacks = _make_script_run(YamlDocument.parse(path, text), source)
+    if os.path.realpath(written.source_directory) == os.path.realpath(config.source_directory):
+        written.source_directory = config.source_directory
     grave = [lack for lack in lacks if lack.changes_run]
-    if origin is not None and _is_job(origin.document):
-        written = written.model_copy(update={"source_directory": config.source_directory})
     _require_same(path, config, written, grave)
     write_whole(path, text)
     return path
@@ -175,13 +181,16 @@ def _write_environment(environment: Environment, *, uses_docker: bool) -> dict[L
     }
 
 
-def _values_of(document: YamlDocument | None, config: ScriptRunConfig) -> dict[Location, Any]:
-    """What the file would say of this config, key by key."""
+def _values_of(
+    document: YamlDocument | None, config: ScriptRunConfig, path: Path
+) -> dict[Location, Any]:
+    """What a file at `path` would say of this config, key by key."""
     run_config = config.run_config
     if document is not None and _is_job(document):
         docker = run_config.docker
         return {
             ("command",): config.command,
+            ("code",): os.path.relpath(config.source_directory, path.absolute().parent),
             ("tags",): dict(config.tags),
             ("compute",): run_config.target,
             ("environment_variables",): dict(run_config.environment_variables),

@@ -47,11 +47,11 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def load(file: Path) -> ScriptRunConfig:
+def load(file: Path, source_directory: Path | None = None) -> ScriptRunConfig:
     """Load a file whatever is not here in it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ScriptRunConfig.load(file)
+        return ScriptRunConfig.load(file, source_directory)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -263,6 +263,19 @@ def test_a_command_job_keeps_what_is_not_here(project: Path) -> None:
         )
         == JOB
     )
+
+
+def test_a_command_job_that_is_saved_elsewhere_means_the_same_code(project: Path) -> None:
+    config = load(project / ".azureml" / "job.yml")
+
+    config.save(project / "jobs" / "deep" / "job.yml")
+    other = load(project / ".azureml" / "job.yml", project)
+    other.save()
+
+    assert 'code: "../../src"   # beside' in (project / "jobs/deep/job.yml").read_text()
+    found = load(project / "jobs" / "deep" / "job.yml").source_directory
+    assert Path(found).resolve() == project / "src"
+    assert Path(load(project / ".azureml" / "job.yml").source_directory).resolve() == project
 
 
 def test_an_environment_of_another_kind_is_saved(project: Path) -> None:
