@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.runtime.job_agent.spark.yarn import tag_of
 from airflow_mltrain.targets.base import SparkRequest
 from airflow_mltrain.targets.registry import connect
 from tests.fakes.local_yarn import LocalYarn
@@ -117,7 +118,7 @@ def test_a_script_runs_on_yarn_and_all_of_it_comes_back(
     # and what YARN was told
     (submitted,) = yarn.submissions
     told = yarn.facts(place)
-    assert told["tags"] == [f"mltrain-{job.run_id}"]
+    assert told["tags"] == [tag_of(job.run_id)]
     assert told["properties"]["spark.a"] == "ours"
     assert told["properties"]["spark.driver.cores"] == "2"
     for words in ("--queue training", "--driver-memory 2g", "--num-executors 3"):
@@ -147,6 +148,15 @@ def test_an_answer_that_is_lost_is_looked_up_by_the_tag_of_the_run(
     assert ended.status is RunStatus.COMPLETED, ended
     assert len(yarn.submissions) == len(yarn.places) == 1
     assert len(list(bench.outside.glob("began-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a" * 128 + "_1764300000_1", "a" * 128 + "_1764300000_2"), ("Churn_1", "churn_1")],
+)
+def test_no_two_runs_have_the_same_tag(one: str, other: str) -> None:
+    assert tag_of(one) != tag_of(other)
+    assert len(tag_of(one)) <= 100
 
 
 def test_two_applications_of_one_run_run_its_script_once(

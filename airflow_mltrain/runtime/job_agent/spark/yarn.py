@@ -1,5 +1,6 @@
 """YARN, which is asked through spark-submit and Hadoop's program `yarn`."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ _NOT_THERE = re.compile(r"doesn't exist in RM")
 _SEEN_TO_END = re.compile(r"exited with\s+exitCode: (?!-)")
 _STATE_COLUMN = 5  # of a list, after tabs
 _FINISHED, _FAILED, _KILLED = "FINISHED", "FAILED", "KILLED"
-_LONGEST_TAG = 100
+_LONGEST_NAME, _DIGITS = 80, 10  # of a tag, which has at most 100 letters
 _ENDLESS = "3650d"  # the script begins after its files have come, and may make its session late
 _LOG_SECONDS, _LOG_PAUSE_SECONDS = 20.0, 2.0
 
@@ -181,9 +182,13 @@ def find_yarn(variables: Dict[str, str]) -> str:
 
 
 def tag_of(run_id: str) -> str:
-    """The tag of a run's applications, as YARN has tags: short, ASCII, in small letters."""
-    tag = "mltrain-" + re.sub(r"[^a-z0-9._-]", "-", run_id.lower())
-    return tag[:_LONGEST_TAG]
+    """The tag of a run's applications, as YARN has tags: short, ASCII, in small letters.
+
+    No other run has it: whatever has it is ended with the run.
+    """
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:_DIGITS]
+    readable = re.sub(r"[^a-z0-9._-]", "-", run_id.lower())[:_LONGEST_NAME]
+    return "mltrain-{}-{}".format(readable, digest)
 
 
 def read_list(words: str) -> List[Listed]:
