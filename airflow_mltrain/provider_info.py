@@ -31,6 +31,9 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_mltrain.links.TrainingRunLink",
             "airflow_mltrain.links.SparkApplicationLink",
         ],
+        "task-decorators": [
+            {"name": "train", "class-name": "airflow_mltrain.decorators.train.train_task"}
+        ],
         "cli": ["airflow_mltrain.cli.airflow_program.get_commands"],
         "config": {
             "mltrain": {

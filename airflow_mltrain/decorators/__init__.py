@@ -1,0 +1,1 @@
+"""What makes tasks of functions in a Dag."""

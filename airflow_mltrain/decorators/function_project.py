@@ -1,0 +1,125 @@
+"""The source directory that a function is run from on a target."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import hashlib
+import inspect
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any, Final
+from uuid import uuid4
+
+from airflow_mltrain import runtime
+from airflow_mltrain.errors import ConfigurationError
+
+SCRIPT: Final = "call_function.py"
+_ENTRY: Final = Path(runtime.__file__).parent / "function" / SCRIPT
+_OWN_MODULE: Final = "task_function"
+
+
+@dataclass(frozen=True)
+class FunctionProject:
+    """What is laid out: text by its path; and which function of which module is called."""
+
+    module: str
+    name: str
+    files: dict[str, bytes]
+
+    def lay_out(self, folder: Path) -> Path:
+        """Write it below `folder`, under a name that its content has; nothing if it is there."""
+        destination = folder / self._digest()
+        if destination.is_dir():
+            return destination
+        draft = folder / f".{uuid4().hex}"
+        try:
+            for path, content in self.files.items():
+                file = draft / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            if not destination.is_dir():
+                draft.rename(destination)
+        except OSError:
+            if not destination.is_dir():  # another process may have been faster
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return destination
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for path, content in sorted(self.files.items()):
+            digest.update(f"{path}\0{len(content)}\0".encode())
+            digest.update(content)
+        return digest.hexdigest()[:32]
+
+
+def make_project(function: Callable[..., Any], dag_file: str) -> FunctionProject:
+    """The project of a function: its module where that can travel, otherwise its own lines.
+
+    Raises ConfigurationError where it is no function, or its lines need what is not in them.
+    """
+    if not isinstance(function, FunctionType):
+        raise ConfigurationError(f"@task.train: {function!r} is no plain function")
+    entry = {SCRIPT: _ENTRY.read_bytes()}
+    name, module = function.__name__, sys.modules.get(function.__module__)
+    file = getattr(module, "__file__", None)
+    is_in_dag = file is None or os.path.realpath(file) == os.path.realpath(dag_file)
+    if is_in_dag or module is None or getattr(module, name, None) is not function:
+        lines = {f"{_OWN_MODULE}.py": _own_lines(function)}
+        return FunctionProject(_OWN_MODULE, name, {**entry, **lines})
+    files = dict(_files_of(module.__name__, Path(str(file))))
+    return FunctionProject(module.__name__, name, {**files, **entry})
+
+
+def _own_lines(function: FunctionType) -> bytes:
+    name = function.__name__
+    code = function.__code__
+    found = {*_find_globals(code)} & function.__globals__.keys()
+    if missing := sorted({*found, *code.co_freevars} - {name}):
+        raise ConfigurationError(
+            f"@task.train: {name}() uses {', '.join(missing)} from its Dag's file, which does not "
+            "travel: import or define that inside the function, or move the function into a "
+            "module without Airflow, which travels whole"
+        )
+    try:
+        source = inspect.getsource(function)
+        # Lines that are indented stay so: text within them may be none of Python's.
+        above = "if True:\n" if source[:1].isspace() else ""
+        [outer] = ast.parse(above + source).body
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConfigurationError(f"@task.train: the source of {name}() cannot be read") from error
+    node = outer.body[0] if isinstance(outer, ast.If) else outer
+    if not isinstance(node, ast.FunctionDef) or len(node.decorator_list) > 1:
+        raise ConfigurationError(
+            f"@task.train: {name}() has to be a plain function, with no other decorator"
+        )
+    lines = (above + source).split("\n")[node.lineno - 1 : node.end_lineno]
+    return "\n".join(["from __future__ import annotations", above, *lines, ""]).encode()
+
+
+def _find_globals(code: CodeType) -> Iterator[str]:
+    """The names that a function, or one within it, takes from its module or from Python."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _find_globals(constant)
+
+
+def _files_of(module: str, file: Path) -> Iterator[tuple[str, bytes]]:
+    """The module's file, or all of the package that it is in, below the folder of imports."""
+    root = file
+    for _ in module.split(".")[1:] if file.stem != "__init__" else module.split("."):
+        root = root.parent
+    base = root.parent
+    for path in [root] if root.is_file() else sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path.relative_to(base).as_posix(), path.read_bytes()

@@ -1,0 +1,1 @@
+"""What a Dag's function is made of, without Airflow."""

@@ -1,0 +1,3 @@
+"""Another module, which travels too."""
+
+SCALE = 8.0

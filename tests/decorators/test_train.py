@@ -1,0 +1,160 @@
+"""Functions of a Dag as training runs, by tasks that Airflow runs in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mltrain import Workspace
+from airflow_mltrain.decorators.function_project import FunctionProject, make_project
+from airflow_mltrain.runs.record import RunRecord
+from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.settings import Settings
+
+_DAGS = Path(__file__).parent / "dags"
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A Dag run that is over, with what it left."""
+
+    workspace: Workspace
+    attempts: Mapping[str, list[object]]  # state and try number, by task
+    returned: Any
+    nothing: Any
+    log: str
+
+    def runs(self, task_id: str) -> list[RunRecord]:
+        """The training runs that a task submitted."""
+        runs = self.workspace.history.list_runs()
+        return [run for run in runs if run.submission and run.submission.task_id == task_id]
+
+    def log_of(self, task_id: str) -> str:
+        """What the one run of a task wrote."""
+        [run] = self.runs(task_id)
+        return (self.workspace.artifacts.run_folder(run.run_id) / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def dag_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagRun]:
+    folder = tmp_path_factory.mktemp("training")
+    home = folder / "home"
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": "0",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "0",
+        "NOTE": str(folder / "note"),
+    }
+    airflow = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(airflow, env=environment, check=True, capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, _DAGS / "training.py", folder / "attempts"],
+        env=environment,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout[-5000:]
+    attempts = json.loads((folder / "attempts").read_text())
+    returned, nothing = json.loads((folder / "note").read_text())
+    kept = home / "mltrain"
+    settings = Settings(f"sqlite:///{kept}/history.db", kept / "artifacts", kept / "local")
+    workspace = Workspace(settings)
+    yield DagRun(workspace, attempts, returned, nothing, ended.stdout)
+    workspace.history.close()
+
+
+def test_what_functions_return_is_what_the_next_ones_get(dag_run: DagRun) -> None:
+    assert dag_run.returned["best"] == {"rate": 0.25, "loss": 0.5}
+    assert dag_run.returned["word"] == "a 'b' \"c\" $d ü"
+    assert dag_run.returned["airflow"] is False
+    assert dag_run.nothing is None
+
+
+def test_what_airflow_knows_is_given_to_who_asks_for_it(dag_run: DagRun) -> None:
+    [run] = dag_run.runs("pick_best")
+    assert run.submission is not None
+    assert dag_run.returned["run_id"] == run.submission.dag_run_id
+
+
+def test_a_function_of_a_module_travels_with_its_package(dag_run: DagRun) -> None:
+    first, second = sorted(dag_run.runs("fit"), key=lambda run: str(run.submission))
+    losses = [point.value for point in dag_run.workspace.history.get_metrics(first.run_id)]
+    assert losses == [4.0, 2.0]
+    assert first.snapshot_id == second.snapshot_id
+    assert first.experiment == "fit"
+
+
+def test_each_is_a_run_with_the_settings_of_its_decorator(dag_run: DagRun) -> None:
+    [run] = dag_run.runs("pick_best")
+    assert (run.experiment, run.tags, run.status) == (
+        "best",
+        {"team": "vision"},
+        RunStatus.COMPLETED,
+    )
+    assert "Pausing task as DEFERRED" in dag_run.log
+
+
+def test_what_a_function_would_miss_is_told_before_there_is_a_run(dag_run: DagRun) -> None:
+    assert dag_run.attempts["use_what_does_not_travel"] == ["failed", 1]
+    assert dag_run.runs("use_what_does_not_travel") == []
+    assert "use_what_does_not_travel() uses RATES from its Dag's file" in dag_run.log
+
+
+@pytest.mark.parametrize(
+    ("task_id", "words"),
+    [("return_what_is_no_data", "returned is no JSON data"), ("fail", "ValueError: too deep")],
+)
+def test_a_function_that_fails_is_a_failed_run_that_says_why(
+    dag_run: DagRun, task_id: str, words: str
+) -> None:
+    [run] = dag_run.runs(task_id)
+    assert (run.status, run.exit_code) == (RunStatus.FAILED, 1)
+    assert dag_run.attempts[task_id][0] == "failed"
+    assert words in dag_run.log_of(task_id)
+
+
+def test_the_same_function_is_laid_out_once(tmp_path: Path) -> None:
+    # given
+    project = FunctionProject("module", "function", {"a/b.py": b"one", "c.py": b"two"})
+
+    # when
+    folders = {project.lay_out(tmp_path), project.lay_out(tmp_path)}
+
+    # then
+    [folder] = folders
+    assert (folder / "a" / "b.py").read_bytes() == b"one"
+    assert [path for path in tmp_path.iterdir() if path != folder] == []
+
+
+def test_the_lines_of_a_function_are_those_of_its_file() -> None:
+    # given
+    def told(rate: float = 1.0) -> str:
+        import json  # noqa: F401, PLC0415 - a name of this file, too
+
+        # a comment, and
+        return f"""
+  text that is not indented {rate}
+# and no comment"""
+
+    # when
+    project = make_project(told, __file__)
+
+    # then
+    names: dict[str, Any] = {}
+    exec(project.files["task_function.py"], names)  # noqa: S102 - the lines above
+    assert (project.module, project.name) == ("task_function", "told")
+    assert names["told"](2.0) == told(2.0)
