@@ -46,7 +46,7 @@ check:
 	$(bin)/mypy
 	$(bin)/lint-imports
 	scripts/check-wheel
-	$(bin)/pytest $(at_once)
+	$(bin)/pytest $(at_once) --durations 40
 
 format:
 	@scripts/install dev
