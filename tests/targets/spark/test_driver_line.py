@@ -16,6 +16,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent.cluster import entry
 from airflow_mltrain.runtime.job_agent.cluster.callback import listen, take_call
 from airflow_mltrain.runtime.job_agent.cluster.patience import longest_life
+from airflow_mltrain.targets.base import SparkRequest
 from airflow_mltrain.targets.registry import connect
 from tests.fakes.local_master import LocalMaster, Relay
 from tests.services.jobs import (
@@ -86,6 +87,16 @@ def test_a_run_is_complete_though_the_answer_to_the_last_question_is_lost(
     (tmp_path / "kept").mkdir()
     target.fetch(run_id, tmp_path / "kept")
     assert (tmp_path / "kept/outputs/model").read_text() == "weights"
+
+
+def test_a_driver_without_pages_says_what_is_lost(make: Make, bench: SparkJobBench) -> None:
+    request = SparkRequest(properties={"spark.ui.enabled": "false"})
+
+    target = make()
+    ended = wait_until_ended(target, bench.python(target, _READY, spark=request))
+
+    assert ended.status is RunStatus.COMPLETED, ended
+    assert b"nobody notices if no executor comes" in ended.log
 
 
 def test_the_one_port_of_two_runs_is_had_by_the_second_at_once(

@@ -74,7 +74,10 @@ class DriverPages:
 def _ask(address: Optional[str], path: str) -> Any:
     if address is None:
         return None
-    connection = http.client.HTTPConnection(address, timeout=_PATIENCE_SECONDS)
+    try:
+        connection = http.client.HTTPConnection(address, timeout=_PATIENCE_SECONDS)
+    except http.client.InvalidURL:  # pages that are below a path
+        return None
     try:
         connection.request("GET", path, headers={"Accept": "application/json"})
         answer = connection.getresponse()

@@ -61,7 +61,7 @@ class Cluster:
         for host, _ in self._masters:
             path = "/v1/submissions/status/none"
             told = ask_master("{}:{}".format(host, _REST_PORT), path)
-            if told and told.get("serverSparkVersion"):
+            if isinstance(told, dict) and told.get("serverSparkVersion"):
                 return str(told["serverSparkVersion"])
         return None
 
@@ -71,18 +71,30 @@ class Cluster:
         if self._pages:
             addresses = [re.sub(r"^https?://|/+$", "", self._pages)]
         for address in addresses:
-            told = ask_master(address, "/json/")
-            if told and told.get("status") == "ALIVE":
-                return [_worker(one) for one in told["workers"] if one["state"] == "ALIVE"]
+            workers = _read_workers(ask_master(address, "/json/"))
+            if workers is not None:
+                return workers
+        return None
+
+
+def _read_workers(told: Any) -> Optional[List[Dict[str, int]]]:
+    """Those of a master that leads; None for what another program may have said."""
+    try:
+        if told["status"] != "ALIVE":
+            return None
+        return [_worker(one) for one in told["workers"] if one["state"] == "ALIVE"]
+    except (KeyError, TypeError, ValueError):
         return None
 
 
 def _worker(told: Dict[str, Any]) -> Dict[str, int]:
+    names = ("cores", "coresused", "memory", "memoryused")
+    cores, cores_used, memory, memory_used = (int(told[name]) for name in names)
     return {
-        "cores": told["cores"],
-        "cores_free": told["cores"] - told["coresused"],
-        "memory": told["memory"],
-        "memory_free": told["memory"] - told["memoryused"],
+        "cores": cores,
+        "cores_free": cores - cores_used,
+        "memory": memory,
+        "memory_free": memory - memory_used,
     }
 
 

@@ -51,6 +51,8 @@ class Gateway:
         answer = self._ask("POST", "/v1/submissions/create", question)
         if not answer.get("success"):
             raise MasterError(str(answer.get("message", answer)))
+        if not answer.get("submissionId"):
+            raise UnheardError("its answer has no id of the driver: {}".format(answer))
         return str(answer["submissionId"])
 
     def status(self, submission_id: str) -> Optional[DriverStatus]:
@@ -79,7 +81,7 @@ class Gateway:
                 body = None if question is None else json.dumps(question)
                 connection.request(method, path, body, {"Content-Type": "application/json"})
                 answer = dict(json.loads(connection.getresponse().read()))
-            except (OSError, ValueError, http.client.HTTPException) as error:
+            except (OSError, ValueError, TypeError, http.client.HTTPException) as error:
                 unheard = "{}:{}: {!r}".format(host, port, error)
                 continue
             finally:

@@ -19,7 +19,7 @@ from .driver import (
     PROPERTIES_VARIABLE,
     WORDS_VARIABLE,
 )
-from .launcher import end_as, say
+from .launcher import end_as, mention_blindness, say
 from .watch import Watch
 
 _GRACE_SECONDS = 10.0
@@ -66,6 +66,7 @@ class InsideLauncher:
         )
         metrics = self._folder.metrics
         Watch(java, self._told, self._properties, metrics, say, self._give_up).start()
+        mention_blindness(self._properties)
         code = self._script.wait()
         if self._given_up is not None:
             self._note_fault(self._given_up)

@@ -75,6 +75,7 @@ class Launcher:
             self._give_up,
         )
         watch.start()
+        mention_blindness(launch.properties)
         code = self._await_end(launch, self._driver)
         if self._given_up is not None:
             self._note_fault(self._given_up)
@@ -145,6 +146,16 @@ class Launcher:
         say(reason)
         with contextlib.suppress(OSError):
             self._folder.write_script_fault(reason)
+
+
+def mention_blindness(properties: Dict[str, str]) -> None:
+    """Say what is lost where the driver is to have no pages."""
+    if properties.get("spark.ui.enabled", "true").strip().lower() == "false":
+        say(
+            "spark.ui.enabled is false, so that nothing is seen of the driver: no application, no "
+            "progress, and nobody notices if no executor comes; leave it out, or bound the run by "
+            "max_run_duration_seconds"
+        )
 
 
 def _ignore_terminate() -> None:
