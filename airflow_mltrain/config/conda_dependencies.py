@@ -67,6 +67,7 @@ class CondaDependencies(Explaining):
             return
         for name in ("version", "packages", "index", "conda_packages", "conda_channels"):
             setattr(section, name, getattr(self._section.model_copy(deep=True), name))
+        section.take_credentials_over(self._section)
         self._sections.append(section)
 
     @property

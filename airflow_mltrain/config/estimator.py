@@ -11,6 +11,7 @@ from airflow_mltrain.absent import refuse_given
 from airflow_mltrain.config.conda_dependencies import CondaDependencies
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.model import only_names_fields
+from airflow_mltrain.config.python_section import PythonSection
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError
@@ -126,7 +127,8 @@ class Estimator(ScriptRunConfig):
         environment.python.user_managed_dependencies = user_managed
         found = environment.python.conda_dependencies
         if (file := packages["conda_dependencies_file"]) is not None:
-            read = CondaDependencies(file)
+            read, section = CondaDependencies(file), PythonSection()
+            read.assign_to(section)
             for package in read.pip_packages:
                 found.add_pip_package(package)
             for option in read.pip_options:
@@ -135,6 +137,8 @@ class Estimator(ScriptRunConfig):
                 found.add_conda_package(package)
             for channel in read.conda_channels:
                 found.add_channel(channel)
+            environment.python.take_credentials_over(section)
+            environment.python.index.take_credentials_over(section.index)
         for package in packages["conda_packages"] or ():
             found.add_conda_package(package)
         for package in packages["pip_packages"] or ():

@@ -50,6 +50,28 @@ def test_an_estimator_is_a_script_run_config(tmp_path: Path) -> None:
     )
 
 
+def test_an_estimator_keeps_the_credentials_of_a_conda_file(tmp_path: Path) -> None:
+    # given
+    file = tmp_path / "conda.yml"
+    file.write_text(
+        "dependencies:\n- pip:\n"
+        "  - --extra-index-url https://me:pw@packages.example/simple\n"
+        "  - ours @ https://token@files.example/ours-1.0-py3-none-any.whl\n"
+    )
+
+    # when
+    estimator = Estimator(".", entry_script="a.py", conda_dependencies_file=file)
+
+    # then
+    assert isinstance(estimator.environment, Environment)
+    python = estimator.environment.python
+    assert python.index.list_user_parts() == [("https://packages.example/simple", "me:pw")]
+    assert python.list_user_parts() == [
+        ("https://files.example/ours-1.0-py3-none-any.whl", "token")
+    ]
+    assert "pw" not in estimator.model_dump_json()
+
+
 @pytest.mark.parametrize(
     ("estimator", "package"),
     [
