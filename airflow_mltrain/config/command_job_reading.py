@@ -155,7 +155,13 @@ class CommandJobReading:
                 self.lacks.append(Lack(("resources", name), remedy))
         arguments = said.docker_args or []
         if isinstance(arguments, str):
-            arguments = list(shlex.split(arguments))
+            try:
+                arguments = list(shlex.split(arguments))
+            except ValueError:
+                place = self.document.place(("resources", "docker_args"))
+                raise ConfigurationError(
+                    f"{place}: resources.docker_args: its quotes should match"
+                ) from None
         if not arguments and said.shm_size is None:
             return None
         with self.document.at("resources"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+from airflow_mltrain.config.small_file import read_small
 from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
 
@@ -43,7 +44,7 @@ def find_dockerfile_text(given: object) -> str | None:
 def read_dockerfile(path: Path) -> str:
     """The text of a Dockerfile; raises ConfigurationError, which names the file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_small(path).decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(
             f"Dockerfile: {path} cannot be read: {error.strerror}; give the path of a Dockerfile, "

@@ -18,6 +18,7 @@ from airflow_mltrain.config.requirement import (
     check_requirement,
     describe_missing_hash,
 )
+from airflow_mltrain.config.small_file import read_small
 from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
 
@@ -168,7 +169,7 @@ class RequirementsReader:
 
 def _read_text(path: Path, place: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_small(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refuse(
             str(path), f"byte {error.start} is not UTF-8; save the file as UTF-8"

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
 from pydantic.alias_generators import to_snake
 
+from airflow_mltrain.config.small_file import read_small
 from airflow_mltrain.errors import ConfigurationError
 
 Location: TypeAlias = tuple[int | str, ...]
@@ -19,6 +20,8 @@ Location: TypeAlias = tuple[int | str, ...]
 
 _LARGEST_BYTES: Final = 1_000_000
 _DEEPEST: Final = 50
+# What PyYAML raises of a date of month 13, `!!bool foo`, `!!timestamp foo` and `!!int ''`.
+_NO_SUCH_VALUE: Final = (ValueError, KeyError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,10 @@ class YamlDocument:
         loader = yaml.SafeLoader("")
         try:
             data: dict[str, Any] = loader.construct_document(self.root)
-        except (ValueError, yaml.YAMLError) as error:  # a date of month 13
+        except yaml.YAMLError as error:
             raise ConfigurationError(f"{self.path}: {error}; write it in quotes") from None
+        except _NO_SUCH_VALUE:
+            raise self._refuse_scalar() from None
         finally:
             loader.dispose()
         return data
@@ -86,6 +91,17 @@ class YamlDocument:
         for start, end, new in reversed(edits):
             text = text[:start] + new + text[end:]
         return text
+
+    def _refuse_scalar(self) -> ConfigurationError:
+        for node in _list_scalars(self.root):
+            try:
+                yaml.SafeLoader("").construct_object(node)
+            except _NO_SUCH_VALUE:
+                line, kind = node.start_mark.line + 1, node.tag.rpartition(":")[2]
+                return ConfigurationError(
+                    f"{self.path}:{line}: this is no {kind}; write it in quotes if it is text"
+                )
+        return ConfigurationError(f"{self.path}: a value is not of its type; write it in quotes")
 
     def _edit(self, location: Location, value: Any) -> tuple[int, int, str]:
         """From where to where there is to be which text."""
@@ -179,13 +195,20 @@ def compose(path: Path, text: str) -> yaml.Node | None:
 def read_text(path: Path) -> str:
     """The text of a file; raises ConfigurationError where it cannot be read, or is no text."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise ConfigurationError(f"{path} has more than {_LARGEST_BYTES:,} bytes")
-        return path.read_bytes().decode("utf-8-sig")
+        return read_small(path, _LARGEST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: byte {error.start} is not UTF-8") from None
+
+
+def _list_scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif node is not None:
+        for item in node.value:
+            for one in item if isinstance(item, tuple) else (item,):
+                yield from _list_scalars(one)
 
 
 def _find(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import shutil
+import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,10 @@ def test_what_would_run_as_something_else_is_refused_with_all_that_is_not_here(
         ("command: a\ncode: .\ncomput: b", r":3: comput: there is no .* compute\?"),
         ("compute: local\ncode: .", "command: is missing"),
         ("command: '${{inputs.a}}'\ncode: .\ninputs: {b: 1}", r":1: command: .*among inputs\.b"),
+        (
+            "command: a\ncode: .\nresources:\n  docker_args: --a 'b",
+            r":4: resources\.docker_args: its",
+        ),
         ("command: a\ncode: .\nlimits:\n  timeout: PT1H", r":4: limits\.timeout: 'PT1H' was"),
         ("command: a\ncode: .\noutputs: {'../x': {}}", r":3: outputs\.\.\./x: a name should"),
     ],
@@ -336,6 +341,42 @@ def test_what_a_file_cannot_say_is_refused_and_the_file_stays(project: Path) -> 
     assert file.read_text() == JOB
     with pytest.raises(ConfigurationError, match="no file; give a path"):
         ScriptRunConfig(".", "a.py").save()
+
+
+def test_a_file_stays_private_and_a_link_stays_a_link_when_it_is_saved(project: Path) -> None:
+    # given
+    file, link = project / "own.runconfig", project / ".azureml" / "linked.runconfig"
+    file.write_text("script: train.py\n")
+    file.chmod(0o640)
+    link.symlink_to(file)
+
+    # when
+    config = ScriptRunConfig.load(link)
+    config.compute_target = "gpu-box"
+    config.save()
+
+    # then
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert link.is_symlink()
+    assert 'target: "gpu-box"' in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        ScriptRunConfig.load,
+        lambda path: Environment.from_pip_requirements("e", path),
+        lambda path: Environment.from_conda_specification("e", path),
+        lambda path: Environment.from_dockerfile("e", path),
+        lambda path: Environment.load_from_directory(path.parent),
+    ],
+)
+def test_a_file_that_never_ends_is_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    endless = tmp_path / "environment.json"
+    endless.symlink_to("/dev/zero")
+
+    with pytest.raises(ConfigurationError, match=r"cannot be read: it has more than [0-9,]+ byt"):
+        read(endless)
 
 
 def leaves(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
