@@ -53,7 +53,10 @@ def show_run(arguments: Namespace) -> int:
         children=history.list_children(run.run_id),
         files=Run.get(workspace, run.run_id).get_file_names() if run.status.is_terminal else (),
     )
-    print(json.dumps(_as_json(known), indent=2) if arguments.json else "\n\n".join(_parts(known)))
+    if arguments.json:
+        print(json.dumps(strict_json(_as_json(known)), indent=2))
+    else:
+        print("\n\n".join(_parts(known)))
     return 0
 
 
@@ -61,8 +64,8 @@ def _as_json(known: _Known) -> dict[str, Any]:
     return {
         **run_facts(known.run),
         "config": shown_config(known.run),
-        "metrics": strict_json(metrics_by_name(known.metrics)),
-        "models": [{"name": model.name, **model.facts} for model in known.models],
+        "metrics": metrics_by_name(known.metrics),
+        "models": [{**model.facts, "name": model.name} for model in known.models],
         "children": [run_facts(child) for child in known.children],
         "files": list(known.files),
     }

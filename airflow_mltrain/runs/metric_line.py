@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -177,8 +177,33 @@ def _take_child(news: RunNews, name: str, message: Mapping[str, Any]) -> None:
     if isinstance(facts, dict) and isinstance(facts.get("parent"), str):
         news.parent_run_id = facts["parent"]
         config = facts.get("config")
-        news.config = config if isinstance(config, dict) else None
+        news.config = _described(config) if isinstance(config, dict) else None
         news.display_name, news.begun_at = _short(name), _time_of(message)
+
+
+def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a child runs, as far as it is told in a form that a submitted run has it in."""
+    return {
+        name: config[name]
+        for name, is_proper in _TOLD_OF_CHILD.items()
+        if name in config and is_proper(config[name])
+    }
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value)
+
+
+_TOLD_OF_CHILD: Mapping[str, Callable[[object], bool]] = {
+    "script": _is_text_or_none,
+    "command": lambda value: _is_text_or_none(value) or _are_words(value),
+    "arguments": _are_words,
+    "source_directory": _is_text_or_none,
+}
 
 
 def _take_status(news: RunNews, name: str, message: Mapping[str, Any]) -> None:

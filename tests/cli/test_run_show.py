@@ -29,6 +29,15 @@ run.register_model("churn", "outputs/model.pkl")
 raise SystemExit(3)
 """
 
+_ODD_SCRIPT = """
+import mltrain
+run = mltrain.Run.get_context()
+config = {"script": "fold.py", "arguments": 3, "run_config": 5, "tags": 7}
+child = run._make_child(None, "odd", {"config": config})
+child.complete()
+run._write("model", "churn", {"path": "outputs/m", "v": float("nan"), "name": "another"})
+"""
+
 
 def test_a_run_is_shown_with_all_that_it_said(
     workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -65,6 +74,32 @@ def test_a_run_is_shown_with_all_that_it_said(
     assert told["metrics"]["accuracy"] == "nan"
     assert told["config"]["run_config"]["environment_variables"] == {"COLOUR": "****"}
     assert "not to be shown" not in text + printed
+
+
+def test_what_a_script_says_of_children_and_models_in_an_odd_form_is_no_harm(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "train.py").write_text(_ODD_SCRIPT)
+    run = Experiment(workspace, "churn").submit(ScriptRunConfig(tmp_path / "project", "train.py"))
+    run.wait_for_completion()
+
+    # when
+    assert main(["show", run.id, "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert main(["show", f"{run.id}_odd"]) == 0
+    text = capsys.readouterr().out
+    assert main(["show", f"{run.id}_odd", "--json"]) == 0
+    child = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert main(["diff", run.id, f"{run.id}_odd"]) == 0
+
+    # then
+    [model] = json.loads(printed, parse_constant=pytest.fail)["models"]
+    assert (model["name"], model["v"]) == ("churn", "nan")
+    assert f"{'command':<13}fold.py\n" in text
+    assert child["config"]["arguments"] == []
+    assert child["config"]["run_config"]["target"] == "local"
 
 
 def test_a_run_that_ended_unseen_is_shown_as_its_target_knows_it(
