@@ -17,6 +17,13 @@ def main(folder: Path, argv: list[str]) -> None:
         file.write(json.dumps(argv) + "\n")
     assert argv[argv.index("--master") + 1] == "yarn"
     assert argv[argv.index("--deploy-mode") + 1] == "cluster"
+    unreached = folder / "is-unreached-once"
+    if unreached.exists():
+        unreached.unlink()
+        begun_driver.fail(
+            'Exception in thread "main" java.net.ConnectException: Call to rm:8032 failed',
+            "\tat org.apache.hadoop.ipc.Client.call(Client.java:1508)",
+        )
     if (folder / "refuses").exists():
         begun_driver.fail(
             'Exception in thread "main" java.lang.IllegalArgumentException: Required AM memory '

@@ -264,6 +264,18 @@ def test_what_yarn_refuses_is_said_in_its_words(
     assert "Client.scala" not in str(ended.reason)
 
 
+def test_a_manager_that_was_away_is_asked_again(
+    target: ComputeTarget, bench: SparkJobBench, yarn: LocalYarn
+) -> None:
+    yarn.set("is-unreached-once")  # and there again when it is asked what it has
+
+    ended = wait_until_ended(target, bench.python(target, "print('done')"))
+
+    assert ended.status is RunStatus.COMPLETED, ended
+    assert len(yarn.submissions) == 2
+    assert b"the master does not answer: spark-submit: " in ended.log
+
+
 def test_a_queue_without_room_is_waited_for_as_long_as_the_target_says(
     make: Make, bench: SparkJobBench, yarn: LocalYarn
 ) -> None:

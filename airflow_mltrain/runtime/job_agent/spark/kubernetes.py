@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from urllib.parse import urlsplit
 
 from .master import DriverStatus, Invitation, Phase, UnheardError
-from .submission import Answer, Submission, refuse
+from .submission import Answer, Submission, judge_failure
 
 _RUNNER = "org.apache.spark.deploy.PythonRunner"
 _NO_FILE = "spark-internal"
@@ -59,7 +59,7 @@ class KubernetesMaster:
             return self._pod
         status = self.status(self._pod)
         if status is None:
-            raise refuse(answer, "Kubernetes did not take the driver")
+            raise judge_failure(answer, "Kubernetes did not take the driver")
         if status.phase is Phase.WAITING:
             self.kill(self._pod)  # it may wait for settings that nobody makes any more
             words = "its answer for pod {} was lost, which is made anew"

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Union
 
 from .. import process
 from ..folder import JobFolder
@@ -23,6 +23,12 @@ _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0  # of a question, which begins a Java
 _SHOWN_LINES = 8
 _CALM = re.compile(r"^\S+ \S+ (INFO|DEBUG|TRACE) |^\s*(at |\.\.\. )|^\s*$|^WARNING: ")
+_LAST_FAULT = "Exception in thread "  # what comes before was got over
+_UNHEARD = re.compile(
+    r"(Connect|Socket|Timeout|UnknownHost|NoRouteToHost|EOF|ClosedChannel|Standby)\w*Exception"
+    r"|Connection (refused|reset)|Failed to connect|No route to host|\bcode=(429|5\d\d)\b"
+)
+_PACKAGE = "unresolved dependency"  # whose repository was not reached
 # The driver's Java is given these by the script's launcher: a master keeps what it is given.
 _SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
 _FOR_SUBMITTING = "spark.kubernetes.authenticate."
@@ -124,8 +130,11 @@ class Submission:
         return ["--properties-file", self.scratch.write("properties", content)]
 
 
-def refuse(answer: Answer, what: str) -> MasterError:
-    """What to raise for a submission that surely put nothing on the cluster."""
+def judge_failure(answer: Answer, what: str) -> Union[MasterError, UnheardError]:
+    """What to raise for a submission that put nothing on the cluster, as far as is seen."""
+    fault = answer.words.rpartition(_LAST_FAULT)[2]
+    if _UNHEARD.search(fault) and _PACKAGE not in fault:
+        return UnheardError("spark-submit: " + answer.last_words())
     words = "{} (spark-submit ended with exit code {}): {}"
     return MasterError(words.format(what, answer.exit_code, answer.last_words()))
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .command import LaunchError
 from .master import DriverStatus, Invitation, Phase, UnheardError
-from .submission import Answer, Submission, refuse
+from .submission import Answer, Submission, judge_failure
 
 _APPLICATION = re.compile(r"\bapplication_\d+_\d+\b")
 _CONTAINER = re.compile(r"container_(?:e\d+_)?(\d+_\d+)_\d+_\d+")
@@ -77,7 +77,7 @@ class YarnMaster:
             return self._first(found)
         if answer.exit_code == 0:
             raise UnheardError("spark-submit named no application, and none has its tag")
-        raise refuse(answer, "YARN did not take the driver")
+        raise judge_failure(answer, "YARN did not take the driver")
 
     def find_drivers(self) -> List[str]:
         return [one.application_id for one in self._list() if not one.is_over]
