@@ -11,6 +11,7 @@ from .submission import Answer, Submission, judge_failure
 _RUNNER = "org.apache.spark.deploy.PythonRunner"
 _NO_FILE = "spark-internal"
 _FIELD = re.compile(r"^\s*([a-z][a-z ]*): (.*)$", re.MULTILINE)
+_CONTAINER = re.compile(r"^\s*container state: (\S+)", re.MULTILINE)
 _NOT_THERE = "Application not found."
 _PHASES = {
     "Pending": Phase.WAITING,
@@ -83,7 +84,7 @@ class KubernetesMaster:
             raise UnheardError("spark-submit --status: " + answer.last_words())
         node = self._last.get("node name", "N/A")
         return DriverStatus(
-            _PHASES.get(phase, Phase.SUPPOSED_OVER),
+            phase_of(answer.words),
             self._describe(phase),
             None if node == "N/A" else node,
         )
@@ -139,6 +140,18 @@ class KubernetesMaster:
         for name, value in variables.items():
             properties["spark.kubernetes.driverEnv." + name] = value
         return properties
+
+
+def phase_of(words: str) -> Phase:
+    """How far a pod is, as `spark-submit --status` shows it.
+
+    A pod whose node is gone is called failed too; then nobody has seen its containers end.
+    """
+    fields = dict(_FIELD.findall(words))
+    phase = _PHASES.get(fields["phase"].strip(), Phase.SUPPOSED_OVER)
+    if phase is Phase.OVER and set(_CONTAINER.findall(words)) != {"terminated"}:
+        return Phase.SUPPOSED_OVER
+    return phase
 
 
 def pod_of(run_id: str) -> str:
