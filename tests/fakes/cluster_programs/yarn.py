@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from tests.fakes.cluster_programs import begun_driver
@@ -20,6 +21,9 @@ _HEADER = (
 def main(folder: Path, argv: list[str]) -> None:
     if (folder / "is-deaf").exists():
         begun_driver.fail("java.net.ConnectException: Call From here to rm:8032 failed")
+    if "-status" in argv and (folder / "is-silent").exists():
+        (folder / "was-asked").touch()
+        time.sleep(300)
     words = dict(zip(argv[1::2], argv[2::2], strict=False))
     if argv[:2] == ["application", "-list"]:
         assert argv[2::2] == ["-appTags", "-appStates"]

@@ -207,6 +207,26 @@ signal.signal(signal.SIGTERM, save)
     assert (kept / "outputs/model").read_text() == "saved"
 
 
+def test_a_driver_is_heard_while_its_master_says_nothing(
+    target: ComputeTarget, bench: SparkJobBench, yarn: LocalYarn
+) -> None:
+    # given a question that gets no answer, when the driver begins
+    yarn.set("is-full")
+    yarn.set("is-silent")
+    run_id = bench.python(target, _UNTIL_RELEASED)
+    wait_for((yarn.folder / "was-asked").exists, 30)
+    yarn.mend("is-full")
+
+    # when it calls, and its patience is shorter than that of the question
+    wait_for_log(target, run_id, b"ready")
+    (bench.outside / "release").touch()
+    ended = wait_until_ended(target, run_id)
+
+    # then
+    assert ended.status is RunStatus.COMPLETED, ended
+    assert len(yarn.places) == 1
+
+
 def test_a_cancel_ends_an_application_that_waits_for_room(
     target: ComputeTarget, bench: SparkJobBench, yarn: LocalYarn
 ) -> None:

@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ..folder import JobFolder
 from ..received_tree import ImpossibleTreeError
@@ -38,11 +38,20 @@ _DRIVERS_SECRETS = ("spark", "variables")
 _LOOK_SECONDS = 0.2
 _SILENCE_SECONDS, _HASTE_SECONDS = 30.0, 8.0  # on a line; once told to stop
 _RECALL_SECONDS, _REMOVAL_SECONDS = 10.0, 15.0  # of a stop without a line
+_HASTY_QUESTION_SECONDS = 15.0  # of a question once told to stop, which has its own end else
 _COMPLAINT_SECONDS = 60.0
 
 
 class _StoppedError(Exception):
     """The job was told to stop."""
+
+
+class _CalledError(Exception):
+    """A driver has called while its master was asked."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self.line = line
 
 
 class ClusterLauncher:
@@ -125,21 +134,22 @@ class ClusterLauncher:
                 line.close()
 
     def _submit(self) -> None:
-        began = time.monotonic()
-        invitation, attempts = self._invite(), 0
+        unheard_since: Optional[float] = None  # a submission may take longer than a silence
+        invitation = self._invite()
         while True:
             try:
                 self._is_all_known = False
                 found = self._master.submit(invitation, self._check_stop)
             except UnheardError as error:
                 self._complain("the master does not answer: {}".format(error))
-                if time.monotonic() - began > UNHEARD_SECONDS:
+                unheard_since = unheard_since or time.monotonic()
+                if time.monotonic() - unheard_since > UNHEARD_SECONDS:
                     words = "the master does not answer ({}): {}"
                     raise EndError(words.format(error, self._master.remedy)) from None
                 self._pause()
-                attempts += 1
             else:
-                self._is_all_known = attempts == 0
+                self._vigil.hear()
+                self._is_all_known = unheard_since is None
                 self._submissions.append(found)
                 words = "the driver was submitted to {} as {}"
                 say(words.format(self._told["master"], found))
@@ -166,7 +176,10 @@ class ClusterLauncher:
             if line is not None:
                 return line
             if time.monotonic() >= self._next_look:
-                self._look_at_driver()
+                try:
+                    self._look_at_driver(listener)
+                except _CalledError as called:
+                    return called.line
                 self._next_look = time.monotonic() + self._master.pause_seconds
                 self._vigil.judge()
 
@@ -203,9 +216,18 @@ class ClusterLauncher:
         say("the driver runs as {}".format(self._driver))
         note_facts(self._folder.metrics, self._master.facts(self._driver))
 
-    def _look_at_driver(self) -> None:
+    def _look_at_driver(self, listener: socket.socket) -> None:
+        """Ask the master, unless a driver calls meanwhile, or the job is to end."""
+
+        def check() -> None:
+            line = self._take_call(listener) if _is_called(listener) else None
+            if line is not None:
+                raise _CalledError(line)
+            if self._is_stopped and self._has_awaited_call():
+                raise _StoppedError
+
         try:
-            found = self._master.status(self._driver or self._submissions[-1])
+            found = self._master.status(self._driver or self._submissions[-1], check)
         except UnheardError as error:
             self._complain("the master does not answer: {}".format(error))
             return
@@ -219,7 +241,7 @@ class ClusterLauncher:
         if not self._delivery.lay_down(line):
             raise EndError("the driver lacks what was sent to it")
         while True:
-            if select.select([listener], [], [], 0)[0]:
+            if _is_called(listener):
                 self._turn_away(listener)
             if self._is_stopped and not self._is_stop_told:
                 self._delivery.cancel(line)
@@ -264,26 +286,27 @@ class ClusterLauncher:
 
     def _remove_drivers(self) -> None:
         """Have whatever was submitted ended, and see that it is."""
+        left = [one for one in self._list_drivers() if one != self._dismissed]
         deadline = time.monotonic() + _REMOVAL_SECONDS
         if self._vigil.may_live:
             deadline += self._told["driver_grace_seconds"] + LOST_SECONDS
-        left = [one for one in self._list_drivers() if one != self._dismissed]
-        while left and time.monotonic() < deadline:
+        while left:
             for one in list(left):
                 try:
                     if self._is_removed(one):
                         left.remove(one)
                 except (UnheardError, MasterError) as error:
                     self._complain("the master does not answer: {}".format(error))
-            if left:
-                time.sleep(_LOOK_SECONDS)
+            if not left or time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_SECONDS)
         if left:
             say("not seen to end on the cluster: {}".format(", ".join(left)))
 
     def _list_drivers(self) -> List[str]:
         """Those that were submitted, also where the master's answer to that was lost."""
         try:
-            found = [] if self._is_all_known else self._master.find_drivers()
+            found = [] if self._is_all_known else self._master.find_drivers(self._hasten())
         except (UnheardError, MasterError) as error:
             self._complain("the master does not answer: {}".format(error))
             found = []
@@ -291,14 +314,25 @@ class ClusterLauncher:
 
     def _is_removed(self, driver: str) -> bool:
         """Have the driver end; whether it has."""
-        status = self._master.status(driver) or UNKNOWN
+        status = self._master.status(driver, self._hasten()) or UNKNOWN
         if driver == self._driver:
             self._vigil.note(status)
         if not status.is_over:
-            self._master.kill(driver)
+            self._master.kill(driver, self._hasten())
             return False
         is_the_one = driver == self._driver and self._vigil.may_live
         return not is_the_one or self._vigil.has_ended(status)
+
+    def _hasten(self) -> Callable[[], None]:
+        """What ends a question that begins now, where whoever stopped the job does not wait."""
+        began = time.monotonic()
+
+        def check() -> None:
+            if self._is_stopped and time.monotonic() - began > _HASTY_QUESTION_SECONDS:
+                words = "no answer in {:.0f} s"
+                raise UnheardError(words.format(_HASTY_QUESTION_SECONDS))
+
+        return check
 
     def _save_log(self) -> None:
         if not self._submissions:
@@ -326,6 +360,10 @@ class ClusterLauncher:
         say(reason)
         with contextlib.suppress(OSError):
             self._folder.write_script_fault(reason)
+
+
+def _is_called(listener: socket.socket) -> bool:
+    return bool(select.select([listener], [], [], 0)[0])
 
 
 def main(argv: List[str]) -> None:

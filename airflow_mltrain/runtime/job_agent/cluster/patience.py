@@ -46,9 +46,14 @@ class Vigil:
         self._over_since: Optional[float] = None
         self._status: Optional[DriverStatus] = None
 
+    def hear(self) -> None:
+        """Note that the master has answered, whatever it said."""
+        self._heard_at = time.monotonic()
+
     def note(self, status: DriverStatus) -> None:
         """Take what the master says."""
-        self._status, self._heard_at = status, time.monotonic()
+        self.hear()
+        self._status = status
         if not status.is_over:
             self._over_since = None
         elif self._over_since is None:

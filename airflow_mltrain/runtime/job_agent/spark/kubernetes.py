@@ -58,24 +58,24 @@ class KubernetesMaster:
         answer = self._submission.submit(self._properties(invitation), application, check)
         if answer.exit_code == 0:
             return self._pod
-        status = self.status(self._pod)
+        status = self.status(self._pod, check)
         if status is None:
             raise judge_failure(answer, "Kubernetes did not take the driver")
         if status.phase is Phase.WAITING:
-            self.kill(self._pod)  # it may wait for settings that nobody makes any more
+            self.kill(self._pod, check)  # it may wait for settings that nobody makes any more
             words = "its answer for pod {} was lost, which is made anew"
             raise UnheardError(words.format(self._pod))
         return self._pod
 
-    def find_drivers(self) -> List[str]:
-        status = self.status(self._pod)
+    def find_drivers(self, check: Callable[[], None]) -> List[str]:
+        status = self.status(self._pod, check)
         return [] if status is None or status.is_over else [self._pod]
 
     def id_of(self, caller: str) -> str:
         return caller.partition(":")[0]
 
-    def status(self, driver: str) -> Optional[DriverStatus]:
-        answer = self._ask("--status", driver)
+    def status(self, driver: str, check: Callable[[], None]) -> Optional[DriverStatus]:
+        answer = self._ask("--status", driver, check)
         if _NOT_THERE in answer.words:
             return None
         self._last = {name: value.strip() for name, value in _FIELD.findall(answer.words)}
@@ -89,8 +89,10 @@ class KubernetesMaster:
             None if node == "N/A" else node,
         )
 
-    def kill(self, driver: str) -> None:
-        self._ask("--kill", driver)
+    def kill(self, driver: str, check: Callable[[], None]) -> None:
+        answer = self._ask("--kill", driver, check)
+        if answer.exit_code != 0:
+            raise UnheardError("spark-submit --kill: " + answer.last_words())
 
     def is_hopeless(self) -> bool:
         return False  # nodes may be added
@@ -110,8 +112,8 @@ class KubernetesMaster:
     def close(self) -> None:
         self._submission.close()
 
-    def _ask(self, verb: str, driver: str) -> Answer:
-        return self._submission.ask(verb, "{}:{}".format(self._namespace, driver))
+    def _ask(self, verb: str, driver: str, check: Callable[[], None]) -> Answer:
+        return self._submission.ask(verb, "{}:{}".format(self._namespace, driver), check=check)
 
     def _describe(self, phase: str) -> str:
         reasons = ("pending reason", "termination reason", "exit code")

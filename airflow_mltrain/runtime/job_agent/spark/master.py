@@ -48,7 +48,8 @@ class Invitation(NamedTuple):
 class DriverMaster(Protocol):
     """Puts the drivers of one run on its cluster.
 
-    Every question may raise UnheardError, or MasterError where it is refused.
+    Every question may raise UnheardError, or MasterError where it is refused. One that takes long
+    is ended by what its `check` raises.
     """
 
     pause_seconds: float  # between two questions: some of them cost a Java
@@ -62,20 +63,19 @@ class DriverMaster(Protocol):
     def submit(self, invitation: Invitation, check: Callable[[], None]) -> str:
         """Have the program run on the cluster; the id that the master gave it.
 
-        Asked again, another may run beside the first: who asks has to fence. What takes long is
-        ended by what `check` raises.
+        Asked again, another may run beside the first: who asks has to fence.
         """
 
-    def find_drivers(self) -> List[str]:
+    def find_drivers(self, check: Callable[[], None]) -> List[str]:
         """Those of this run that are not over, as far as the master lets them be found."""
 
     def id_of(self, caller: str) -> str:
         """How the master calls the driver that calls itself so."""
 
-    def status(self, driver: str) -> Optional[DriverStatus]:
+    def status(self, driver: str, check: Callable[[], None]) -> Optional[DriverStatus]:
         """How far the driver is; None where the master does not know it."""
 
-    def kill(self, driver: str) -> None:
+    def kill(self, driver: str, check: Callable[[], None]) -> None:
         """Have the driver ended; nothing where it has."""
 
     def is_hopeless(self) -> bool:

@@ -50,16 +50,16 @@ class StandaloneMaster:
             invitation.program, python, invitation.variables, properties, version
         )
 
-    def find_drivers(self) -> List[str]:
+    def find_drivers(self, _check: Callable[[], None]) -> List[str]:
         return []
 
     def id_of(self, caller: str) -> str:
         return caller
 
-    def status(self, driver: str) -> Optional[DriverStatus]:
+    def status(self, driver: str, _check: Callable[[], None]) -> Optional[DriverStatus]:
         return self._gateway.status(driver)
 
-    def kill(self, driver: str) -> None:
+    def kill(self, driver: str, _check: Callable[[], None]) -> None:
         self._gateway.kill(driver)
 
     def is_hopeless(self) -> bool:

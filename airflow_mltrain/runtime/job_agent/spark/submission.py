@@ -21,6 +21,7 @@ from .master import MasterError, UnheardError
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0  # of a question, which begins a Java
+_SUBMIT_SECONDS = 1800.0  # it may have to bring packages first
 _SHOWN_LINES = 8
 _CALM = re.compile(r"^\S+ \S+ (INFO|DEBUG|TRACE) |^\s*(at |\.\.\. )|^\s*$|^WARNING: ")
 _LAST_FAULT = "Exception in thread "  # what comes before was got over
@@ -80,20 +81,23 @@ class Submission:
     def submit(
         self, properties: Dict[str, str], application: List[str], check: Callable[[], None]
     ) -> Answer:
-        """Have the application put on the cluster; ended by what `check` raises."""
-        argv = [*self._words, *self._file(properties), *application]
-        return self.run([self._program, *argv], check, patience=None)
+        """Have the application put on the cluster; ended by what `check` raises.
 
-    def ask(self, *words: str) -> Answer:
+        UnheardError where that takes more than half an hour.
+        """
+        argv = [*self._words, *self._file(properties), *application]
+        return self.run([self._program, *argv], check, _SUBMIT_SECONDS)
+
+    def ask(self, *words: str, check: Callable[[], None]) -> Answer:
         """Have spark-submit ask its master; UnheardError where it does not end."""
         argv = [self._program, "--master", self.master, *self._file({}), *words]
-        return self.run(argv, lambda: None, _PATIENCE_SECONDS)
+        return self.run(argv, check)
 
     def run(
         self,
         argv: List[str],
         check: Callable[[], None],
-        patience: Optional[float] = _PATIENCE_SECONDS,
+        patience: float = _PATIENCE_SECONDS,
     ) -> Answer:
         """Run a program to its end, or until `check` raises; it is quiet about what it is told."""
         own_pid = os.getpid()
@@ -109,12 +113,13 @@ class Submission:
                 start_new_session=True,
                 preexec_fn=lambda: process.die_with(own_pid),  # noqa: PLW1509  # no threads here
             )
-            deadline = None if patience is None else time.monotonic() + patience
+            deadline = time.monotonic() + patience
             try:
                 while child.poll() is None:
                     check()
-                    if deadline is not None and time.monotonic() > deadline:
-                        raise UnheardError("{} did not end".format(os.path.basename(argv[0])))
+                    if time.monotonic() > deadline:
+                        fault = "{} did not end in {:.0f} s"
+                        raise UnheardError(fault.format(os.path.basename(argv[0]), patience))
                     time.sleep(_LOOK_SECONDS)
             finally:
                 _end(child)

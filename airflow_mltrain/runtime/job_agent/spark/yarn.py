@@ -61,7 +61,7 @@ class YarnMaster:
 
     def submit(self, invitation: Invitation, check: Callable[[], None]) -> str:
         if self._has_asked:
-            found = self._list()
+            found = self._list(check)
             if found:
                 return self._first(found)
         self._has_asked = True
@@ -72,22 +72,22 @@ class YarnMaster:
         self._pages = pages.group(1) if pages else None
         if answer.exit_code == 0 and named:
             return named.group()
-        found = self._list()
+        found = self._list(check)
         if found:
             return self._first(found)
         if answer.exit_code == 0:
             raise UnheardError("spark-submit named no application, and none has its tag")
         raise judge_failure(answer, "YARN did not take the driver")
 
-    def find_drivers(self) -> List[str]:
-        return [one.application_id for one in self._list() if not one.is_over]
+    def find_drivers(self, check: Callable[[], None]) -> List[str]:
+        return [one.application_id for one in self._list(check) if not one.is_over]
 
     def id_of(self, caller: str) -> str:
         match = _CONTAINER.fullmatch(caller)
         return "application_" + match.group(1) if match else caller
 
-    def status(self, driver: str) -> Optional[DriverStatus]:
-        answer = self._ask("application", "-status", driver)
+    def status(self, driver: str, check: Callable[[], None]) -> Optional[DriverStatus]:
+        answer = self._ask(["application", "-status", driver], check)
         if _NOT_THERE.search(answer.words):
             return None
         fields = read_report(answer.words)
@@ -101,8 +101,10 @@ class YarnMaster:
             host if host not in ("", "N/A", "null") else None,
         )
 
-    def kill(self, driver: str) -> None:
-        self._ask("application", "-kill", driver)
+    def kill(self, driver: str, check: Callable[[], None]) -> None:
+        answer = self._ask(["application", "-kill", driver], check)
+        if answer.exit_code != 0:
+            raise UnheardError("yarn application -kill: " + answer.last_words())
 
     def is_hopeless(self) -> bool:
         return False  # what no node can have is refused by spark-submit
@@ -121,7 +123,7 @@ class YarnMaster:
         is_to_come = self._state in (_FINISHED, _FAILED)
         deadline = time.monotonic() + (_LOG_SECONDS if is_to_come else 0)
         while True:
-            answer = self._ask("logs", "-applicationId", driver, "-am", "1")
+            answer = self._ask(["logs", "-applicationId", driver, "-am", "1"], lambda: None)
             if answer.exit_code == 0 and "LogType:" in answer.words:
                 break
             if time.monotonic() > deadline:
@@ -150,8 +152,9 @@ class YarnMaster:
             properties["spark.yarn.appMasterEnv." + name] = value
         return properties
 
-    def _list(self) -> List[Listed]:
-        answer = self._ask("application", "-list", "-appTags", self._tag, "-appStates", "ALL")
+    def _list(self, check: Callable[[], None]) -> List[Listed]:
+        words = ["application", "-list", "-appTags", self._tag, "-appStates", "ALL"]
+        answer = self._ask(words, check)
         if answer.exit_code != 0:
             raise UnheardError("yarn application -list: " + answer.last_words())
         return read_list(answer.words)
@@ -161,8 +164,8 @@ class YarnMaster:
         """One that lives, if there is any."""
         return min(found, key=lambda one: one.is_over).application_id
 
-    def _ask(self, *words: str) -> Answer:
-        return self._submission.run([self._yarn, *words], lambda: None)
+    def _ask(self, words: List[str], check: Callable[[], None]) -> Answer:
+        return self._submission.run([self._yarn, *words], check)
 
 
 def find_yarn(variables: Dict[str, str]) -> str:
