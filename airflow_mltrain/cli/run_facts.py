@@ -71,10 +71,10 @@ def describe_command(run: RunRecord) -> str:
 
 
 def describe_environment(run: RunRecord) -> str:
-    """The environment's name, with its version where it has one."""
+    """The environment's name, with its version where it has one; empty where there is none."""
     environment = (run.config.get("run_config") or {}).get("environment")
     if not isinstance(environment, Mapping):
-        return str(environment or "-")
+        return str(environment or "")
     version = environment.get("version")
     return f"{environment.get('name')}:{version}" if version else str(environment.get("name"))
 
