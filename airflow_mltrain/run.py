@@ -42,7 +42,7 @@ from airflow_mltrain.runs.exit_action import (
     is_preempted,
     most_preemptions,
 )
-from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord
+from airflow_mltrain.runs.record import MetricRecord, MetricValue, ModelRecord, RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.training.mltrain.arrangement import arrange
 from airflow_mltrain.silence import UNANSWERED, Silence
@@ -509,6 +509,6 @@ def _read_runs(experiment: Experiment, **asked: Any) -> Iterator[RunRecord]:
         last = page[-1].run_id
 
 
-def metrics_by_name(points: Sequence[MetricRecord]) -> dict[str, Any]:
+def metrics_by_name(points: Sequence[MetricRecord | MetricValue]) -> dict[str, Any]:
     """Logged values as Azure ML's `get_metrics` arranges them."""
     return arrange((point.name, point.value, point.kind) for point in points)

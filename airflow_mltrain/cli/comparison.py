@@ -169,7 +169,7 @@ def _compare_mappings(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change
 
 
 def _last_values(workspace: Workspace, run: RunRecord) -> dict[str, Any]:
-    series = collect_series(workspace.history.get_metrics(run.run_id))
+    series = collect_series(workspace.history.get_metric_values(run.run_id))
     return {name: values[-1] for name, values in series.items() if values}
 
 

@@ -22,7 +22,7 @@ from airflow_mltrain.cli.sparkline import render_sparkline
 from airflow_mltrain.cli.table import render_table, render_time
 from airflow_mltrain.cli.terminal_text import clip, printable
 from airflow_mltrain.run import Run, metrics_by_name
-from airflow_mltrain.runs.record import MetricRecord, ModelRecord, RunRecord
+from airflow_mltrain.runs.record import MetricValue, ModelRecord, RunRecord
 from airflow_mltrain.runs.series import collect_series, describe_value, finite_numbers
 
 _INDENT: Final = 13
@@ -35,7 +35,7 @@ _HIDDEN_PROPERTIES: Final = ("mltrain.place", "mltrain.git_diff", "mlflow.source
 @dataclass(frozen=True)
 class _Known:
     run: RunRecord
-    metrics: Sequence[MetricRecord]
+    metrics: Sequence[MetricValue]
     models: Sequence[ModelRecord]
     children: Sequence[RunRecord]
     files: Sequence[str]
@@ -48,7 +48,7 @@ def show_run(arguments: Namespace) -> int:
     history = workspace.history
     known = _Known(
         run=run,
-        metrics=history.get_metrics(run.run_id),
+        metrics=history.get_metric_values(run.run_id),
         models=history.get_models(run.run_id),
         children=history.list_children(run.run_id),
         files=Run.get(workspace, run.run_id).get_file_names() if run.status.is_terminal else (),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Text, func, insert, select, type_coerce, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
@@ -19,7 +20,7 @@ from airflow_mltrain.runs import (
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.enumeration import RunFilter
 from airflow_mltrain.runs.metric_line import RunNews
-from airflow_mltrain.runs.record import MetricRecord, ModelRecord
+from airflow_mltrain.runs.record import MetricRecord, MetricValue, ModelRecord
 from airflow_mltrain.runs.schema import (
     log_positions,
     metrics,
@@ -270,6 +271,20 @@ class RunHistory:
         )
         with self._database.reading() as connection:
             return [MetricRecord(*row) for row in reversed(connection.execute(statement).all())]
+
+    def get_metric_values(self, run_id: str) -> list[MetricValue]:
+        """A run's metrics without steps and times, in the order in which they were logged."""
+        text = type_coerce(metrics.c.value, Text)  # parsed here: the type's way is slow
+        statement = (
+            select(metrics.c.name, text, metrics.c.kind)
+            .where(metrics.c.run_id == run_id)
+            .order_by(metrics.c.position, metrics.c.ordinal)
+        )
+        with self._database.reading() as connection:
+            return [
+                MetricValue(name, json.loads(value), kind)
+                for name, value, kind in connection.execute(statement)
+            ]
 
     def get_models(self, run_id: str) -> list[ModelRecord]:
         """The models that a run's script registered, in that order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_mltrain.runs.status import RunStatus
 
@@ -74,6 +74,14 @@ class MetricRecord:
     logged_at: datetime
     step: int | None = None
     kind: str | None = None  # one of METRIC_KINDS
+
+
+class MetricValue(NamedTuple):
+    """Of a logged value what its course is made of; of very many it is read much faster."""
+
+    name: str
+    value: Any
+    kind: str | None
 
 
 @dataclass(frozen=True)

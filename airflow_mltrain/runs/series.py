@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 if TYPE_CHECKING:
-    from airflow_mltrain.runs.record import MetricRecord
+    from airflow_mltrain.runs.record import MetricRecord, MetricValue
 
 # What is shown as something else than a series.
 CHART_KINDS: Final = frozenset(
@@ -16,7 +16,7 @@ CHART_KINDS: Final = frozenset(
 _LONGEST_TEXT: Final = 200
 
 
-def collect_series(points: Iterable[MetricRecord]) -> dict[str, list[Any]]:
+def collect_series(points: Iterable[MetricRecord | MetricValue]) -> dict[str, list[Any]]:
     """The values of each metric, in the order in which the metrics first appeared.
 
     Values of one name are one series, and so is each column of its rows. A plain list, or a column

@@ -36,6 +36,8 @@ class MetricsContract(HistoryContract):
         # then
         assert history.get_metrics(run_id) == first + second
         assert history.get_metrics(run_id, "loss") == first[1::2]
+        values = [(point.name, point.value, point.kind) for point in first + second]
+        assert history.get_metric_values(run_id) == values
         assert history.get(run_id).metrics_position == 1000
 
     def test_a_run_that_logged_nothing_has_no_metrics(self, history: RunHistory) -> None:
@@ -71,6 +73,7 @@ class MetricsContract(HistoryContract):
 
         # then
         assert repr(history.get_metrics(run_id)[0].value) == repr(value)
+        assert repr(history.get_metric_values(run_id)[0].value) == repr(value)
 
     def test_a_loss_that_became_nan_is_kept(self, history: RunHistory) -> None:
         # given
