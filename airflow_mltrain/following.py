@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
-from airflow_mltrain.config.exit_code_policy import ExitAction
+from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.errors import RunFailedError, TargetUnreachableError
 from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.recording import Occasion

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from airflow_mltrain import kept_files, progress, submission
 from airflow_mltrain.absent import Explaining, refuse_given
 from airflow_mltrain.config.environment import Environment
-from airflow_mltrain.config.exit_code_policy import ExitAction
+from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.pin import pin_environment
 from airflow_mltrain.errors import (

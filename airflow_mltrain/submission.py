@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 
 from airflow_mltrain.airflow_secret import look_up_secrets
 from airflow_mltrain.config.environment import Environment
-from airflow_mltrain.config.exit_code_policy import ExitAction
+from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.job_request import plan_for, request_job

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from airflow_mltrain.config.exit_action import ExitAction
+
 _MOST_EXIT_CODE: Final = 255
 _MOST_PREEMPTIONS: Final = 10_000
-
-
-class ExitAction(str, Enum):
-    """What follows a run whose script has failed."""
-
-    RETRY = "retry"  # as Airflow retries a task
-    FAIL = "fail"
-    SKIP = "skip"
-    PREEMPTED = "preempted"  # the run goes on in another one
-
-    __str__ = str.__str__
 
 
 def _read_code(given: object) -> int:

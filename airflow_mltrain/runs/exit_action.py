@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from airflow_mltrain.config.exit_code_policy import ExitAction
+from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 
