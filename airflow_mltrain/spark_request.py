@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
-from airflow_mltrain.config.spark import SparkConfiguration, SparkSection, look_up_secrets
+from airflow_mltrain.config.spark import (
+    SparkConfiguration,
+    SparkSection,
+    list_references,
+    look_up_secrets,
+)
 from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.targets.base import ComputeTarget, SparkRequest
@@ -61,6 +66,7 @@ def request_spark(config: ScriptRunConfig, variables: Mapping[str, str]) -> Spar
         repositories=tuple(section.repositories),
         jars=tuple(section.jars),
         properties=look_up_secrets(properties, variables),
+        secret_names=list_references(properties),
         driver_memory=asked.driver_memory,
         driver_cores=asked.driver_cores,
         executor_memory=asked.executor_memory,

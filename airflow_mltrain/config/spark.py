@@ -11,12 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.text import NonEmptyText, NumberAsText, is_template
 from airflow_mltrain.errors import ConfigurationError
+from airflow_mltrain.runtime.job_agent.spark.secret_property import has_secret_name
 
 _COORDINATES: Final = re.compile(r"[^\s:,]+:[^\s:,]+:[^\s:,]+")
 _MEMORY: Final = re.compile(r"[1-9][0-9]*[kmgt]b?", re.IGNORECASE)
 _PROPERTY: Final = re.compile(r"spark\.[^\s=]+")
 _WITH_LOGIN: Final = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^/\s]*@")
-_SECRET: Final = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)  # as Spark does
 _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _OWN_SETTINGS: Final = {
     "spark.master": "the connection",
@@ -59,7 +59,7 @@ def _check_configuration(configuration: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name!r} is no Spark property; its name should begin with 'spark.'")
         if name in _OWN_SETTINGS:
             raise ValueError(f"{name} comes from {_OWN_SETTINGS[name]}; leave it out here")
-        if _SECRET.search(name) and not (is_template(value) or _REFERENCE.fullmatch(value)):
+        if has_secret_name(name) and not (is_template(value) or _REFERENCE.fullmatch(value)):
             raise ValueError(
                 f"{name} may be a secret, which is kept in no configuration; write '${{NAME}}', "
                 "which is looked up among the environment variables where the run is submitted"
@@ -100,6 +100,11 @@ class SparkConfiguration(ConfigModel):
     executor_cores: SparkCount | None = None
     executor_instances: SparkCount | None = None
     configuration: Properties = Field(default_factory=dict)
+
+
+def list_references(properties: Mapping[str, str]) -> frozenset[str]:
+    """The names of the properties whose value is looked up where the run is submitted."""
+    return frozenset(name for name, value in properties.items() if _REFERENCE.fullmatch(value))
 
 
 def look_up_secrets(properties: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:

@@ -65,6 +65,7 @@ class SparkRequest:
     repositories: tuple[str, ...] = ()
     jars: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets in it
+    secret_names: frozenset[str] = frozenset()  # of the properties that are known to be secret
     driver_memory: str | None = None
     driver_cores: int | None = None  # where the driver runs on the cluster
     executor_memory: str | None = None

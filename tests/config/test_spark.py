@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from airflow_mltrain import Environment, ScriptRunConfig
-from airflow_mltrain.config.spark import SparkConfiguration, SparkSection, look_up_secrets
+from airflow_mltrain.config.spark import (
+    SparkConfiguration,
+    SparkSection,
+    list_references,
+    look_up_secrets,
+)
 from airflow_mltrain.errors import ConfigurationError
 
 
@@ -66,6 +71,39 @@ def test_a_secret_is_looked_up_where_the_run_is_submitted() -> None:
     found = look_up_secrets(properties, {"MY_PASSWORD": "hunter2"})
 
     assert found == {"spark.my.password": "hunter2", "spark.my.size": "3"}
+
+
+def test_what_is_looked_up_is_known_to_be_secret_whatever_its_name() -> None:
+    properties = {"spark.my.address": "${ADDRESS}", "spark.my.size": "3"}
+
+    assert list_references(properties) == {"spark.my.address"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spark.hadoop.fs.azure.account.key.a.dfs.core.windows.net",
+        "spark.hadoop.fs.azure.sas.container.a.blob.core.windows.net",
+        "spark.hadoop.fs.gs.auth.service.account.private.key",
+        "spark.hadoop.fs.s3a.encryption.key",
+    ],
+)
+def test_the_keys_of_a_store_are_refused_in_the_clear(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="may be a secret"):
+        SparkSection(configuration={name: "k3y"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spark.kubernetes.driver.secrets.login",
+        "spark.kubernetes.driver.secretKeyRef.PASSWORD",
+        "spark.kubernetes.container.image.pullSecrets",
+        "spark.hadoop.fs.azure.account.keyprovider.a",
+    ],
+)
+def test_the_name_of_a_secret_is_none(name: str) -> None:
+    assert SparkSection(configuration={name: "login"}).configuration == {name: "login"}
 
 
 def test_a_secret_that_is_not_there_is_named() -> None:

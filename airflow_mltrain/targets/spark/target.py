@@ -193,5 +193,9 @@ class SparkTarget:
             "history_pages": config.history_pages,
             "executor_timeout_seconds": config.executor_timeout_seconds,
         }
-        secrets = {"properties": dict(request.properties), "keytab": command.keytab}
+        secrets = {
+            "properties": dict(request.properties),
+            "secret_names": sorted(request.secret_names),
+            "keytab": command.keytab,
+        }
         return SparkDriver(spec, secrets)

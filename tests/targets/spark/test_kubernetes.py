@@ -71,6 +71,7 @@ def test_a_script_runs_in_a_pod_of_its_run_and_comes_back(
         properties={
             "spark.kubernetes.container.image": "spark:4.2.0",
             "spark.kubernetes.authenticate.submission.oauthToken": "l0gin",
+            "spark.kubernetes.driver.secretKeyRef.DATABASE": "login:password",
             "spark.hadoop.fs.s3a.secret.key": "k3y",
         },
         driver_cores=2,
@@ -92,9 +93,11 @@ def test_a_script_runs_in_a_pod_of_its_run_and_comes_back(
     assert known["spark.driver_pod"] == f"training/{place.parent.name}"
 
     # and what Kubernetes was told has the login of the submission, and no other secret
+    # (the name of one that it keeps itself is none)
     told = kubernetes.facts(place)["properties"]
     assert told["spark.kubernetes.driver.label.mltrain-run-id"] == job.run_id
     assert told["spark.kubernetes.container.image"] == "spark:4.2.0"
+    assert told["spark.kubernetes.driver.secretKeyRef.DATABASE"] == "login:password"
     assert told["spark.driver.cores"] == "2"
     assert told["spark.kubernetes.authenticate.submission.oauthToken"] == "l0gin"
     assert "k3y" not in json.dumps(told)

@@ -84,7 +84,13 @@ def test_a_script_runs_on_yarn_and_all_of_it_comes_back(
 ) -> None:
     arguments = ["a b", "x'\"\n$HOME", ""]
     request = SparkRequest(
-        properties={"spark.a": "ours", "spark.hadoop.fs.s3a.secret.key": "k3y"},
+        properties={
+            "spark.a": "ours",
+            "spark.hadoop.fs.s3a.secret.key": "k3y",
+            "spark.mongodb.read.connection.uri": "mongodb://me:k3y-too@host",
+            "spark.plain": "k3y-by-reference",
+        },
+        secret_names=frozenset({"spark.plain"}),
         driver_memory="2g",
         driver_cores=2,
         executor_instances=3,
@@ -131,6 +137,8 @@ def test_a_script_runs_on_yarn_and_all_of_it_comes_back(
     assert token not in json.dumps(submitted)
     of_java = dict(map(json.loads, (place / "properties").read_text().splitlines()))
     assert of_java["spark.hadoop.fs.s3a.secret.key"] == "k3y"
+    assert of_java["spark.mongodb.read.connection.uri"].endswith("k3y-too@host")
+    assert of_java["spark.plain"] == "k3y-by-reference"
     assert of_java["spark.files"] == of_java["spark.submit.pyFiles"]
     assert of_java["spark.files"].endswith("/code.zip")
 

@@ -18,6 +18,7 @@ from .command import (
     read_defaults,
 )
 from .master import MasterError, UnheardError
+from .secret_property import has_secret
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0  # of a question, which begins a Java
@@ -30,8 +31,6 @@ _UNHEARD = re.compile(
     r"|Connection (refused|reset)|Failed to connect|No route to host|\bcode=(429|5\d\d)\b"
 )
 _PACKAGE = "unresolved dependency"  # whose repository was not reached
-# The driver's Java is given these by the script's launcher: a master keeps what it is given.
-_SECRET = re.compile(r"secret|password|token|access[.]?key", re.IGNORECASE)
 _FOR_SUBMITTING = "spark.kubernetes.authenticate."
 
 
@@ -59,10 +58,13 @@ class Submission:
         self._program = find_submit(told["command"][0], self.variables)
         find_java(self.variables)
         given = dict(read_defaults(self._program, self.variables), **secrets["properties"])
+        # A master keeps and shows what it is given: the script's launcher gives these to the Java.
+        withheld = set(secrets["secret_names"])
+        withheld.update(name for name, value in given.items() if has_secret(name, value))
         self.properties = {
             name: value
             for name, value in given.items()
-            if name.startswith(_FOR_SUBMITTING) or not _SECRET.search(name)
+            if name.startswith(_FOR_SUBMITTING) or name not in withheld
         }
         self._words = list(told["command"][1:])
         self.scratch = Scratch(folder)
