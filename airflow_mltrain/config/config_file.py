@@ -23,7 +23,7 @@ from airflow_mltrain.config.run_config_reading import (
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.saved_file import write_whole
 from airflow_mltrain.config.script_run import ScriptRunConfig
-from airflow_mltrain.config.yaml_document import Location, YamlDocument
+from airflow_mltrain.config.yaml_document import Location, YamlDocument, read_text
 from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -87,15 +87,19 @@ def save_script_run(config: ScriptRunConfig, path: Path | None) -> Path:
         if origin is None:
             raise ConfigurationError("ScriptRunConfig.save: it was read from no file; give a path")
         path = origin.document.path
-    text = _edit(origin, _values_of(origin.document if origin else None, config, path))
+    _refuse_changed(origin, path)
+    values = _values_of(origin.document if origin else None, config, path)
+    document = YamlDocument.parse(path, _edit(origin, values))
     is_job = origin is not None and _is_job(origin.document)
     source = None if is_job else config.source_directory
-    written, lacks = _make_script_run(YamlDocument.parse(path, text), source)
+    written, lacks = _make_script_run(document, source)
     if os.path.realpath(written.source_directory) == os.path.realpath(config.source_directory):
         written.source_directory = config.source_directory
     grave = [lack for lack in lacks if lack.changes_run]
     _require_same(path, config, written, grave)
-    write_whole(path, text)
+    write_whole(path, document.text)
+    if origin is not None and _is_same_file(origin.document.path, path):
+        config.keep_origin(Origin(document, values))
     return path
 
 
@@ -107,12 +111,15 @@ def save_run_configuration(run_config: RunConfiguration, path: Path, name: str |
         if name is None:
             raise ConfigurationError("RunConfiguration.save: give a name, or the path of a file")
         path = path / ".azureml" / name
-    text = _edit(origin, write_run_configuration(run_config))
-    document = YamlDocument.parse(path, text)
+    _refuse_changed(origin, path)
+    values = write_run_configuration(run_config)
+    document = YamlDocument.parse(path, _edit(origin, values))
     reading = RunConfigReading.read(document, project_of(path))
     written = RunConfiguration.model_validate(reading.values["run_config"])
     _require_same(path, run_config, written, [lack for lack in reading.lacks if lack.changes_run])
-    write_whole(path, text)
+    write_whole(path, document.text)
+    if origin is not None and _is_same_file(origin.document.path, path):
+        run_config.keep_origin(Origin(document, values))
     return path
 
 
@@ -206,6 +213,18 @@ def _values_of(
     return values | write_run_configuration(run_config)
 
 
+def _refuse_changed(origin: Origin | None, path: Path) -> None:
+    """Raise ConfigurationError where saving would undo what somebody wrote into the file since."""
+    if origin is None or not path.exists() or not _is_same_file(origin.document.path, path):
+        return
+    if read_text(path) != origin.document.text:
+        raise ConfigurationError(f"{path} was changed since it was loaded; load it again")
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def _edit(origin: Origin | None, values: Mapping[Location, Any]) -> str:
     """The text of the file with what has changed since; of a new file only what is not default."""
     if origin is not None:
@@ -287,6 +306,19 @@ def _require_same(
             f"{path} cannot say this: {', '.join(differ)}; change it back, or keep the config as "
             "JSON: config.model_dump_json()"
         )
+    if _list_user_parts(config) != _list_user_parts(written):
+        raise ConfigurationError(
+            f"{path}: credentials in the URL of an index or a package are not written to files; "
+            "put '${NAME}' in their place, the name of an environment variable"
+        )
+
+
+def _list_user_parts(config: ConfigModel) -> list[tuple[str, str]]:
+    environment = getattr(getattr(config, "run_config", config), "environment", None)
+    if not isinstance(environment, Environment):
+        return []
+    python = environment.python
+    return sorted([*python.index.list_user_parts(), *python.list_user_parts()])
 
 
 def _leaves(value: Any, key: str = "") -> dict[str, Any]:

@@ -361,6 +361,47 @@ def test_a_file_stays_private_and_a_link_stays_a_link_when_it_is_saved(project: 
     assert 'target: "gpu-box"' in file.read_text()
 
 
+def test_what_somebody_wrote_into_the_file_since_is_not_undone(project: Path) -> None:
+    # given
+    file = project / ".azureml" / "cluster.runconfig"
+    config, run_config = load(file), load(file).run_config
+    config.compute_target = "another"
+    config.save()
+    config.compute_target = "gpu-box"
+    config.save()
+    text = file.read_text().replace("LEVEL: debug", "LEVEL: info")
+    file.write_text(text)
+
+    # when
+    config.tags["stage"] = "2"
+    with pytest.raises(ConfigurationError, match="was changed since it was loaded; load it again"):
+        config.save()
+
+    # then
+    assert file.read_text() == text
+    run_config.save(project, "other")
+    again = RunConfiguration.load(project, "other")
+    (project / ".azureml" / "other").write_text("target: local\n")
+    with pytest.raises(ConfigurationError, match="was changed since it was loaded"):
+        again.save(project)
+
+
+def test_credentials_are_not_lost_silently(project: Path) -> None:
+    # given
+    environment = Environment("e")
+    environment.python.index.url = "https://me:pw@packages.example/simple"
+    run_config = RunConfiguration(environment=environment)
+
+    # when
+    with pytest.raises(ConfigurationError, match=r"not written to files; put '\$\{NAME\}'"):
+        run_config.save(project, "mine")
+    environment.python.index.url = "https://me:${PASSWORD}@packages.example/simple"
+    run_config.save(project, "mine")
+
+    # then
+    assert RunConfiguration.load(project, "mine") == run_config
+
+
 @pytest.mark.parametrize(
     "read",
     [
