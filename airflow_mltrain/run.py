@@ -378,7 +378,13 @@ class Run(Explaining):
                 f"{str(snapshot_id)!r} is no snapshot id; give the folder as path="
             )
         destination = Path(path or self.id)
-        if destination.exists() and any(destination.iterdir()):
+        try:
+            is_taken = destination.exists() and any(destination.iterdir())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{destination} cannot be used: {error.strerror}; name a new folder"
+            ) from error
+        if is_taken:
             raise ConfigurationError(f"{destination} is not empty; name a new folder")
         blobs = self._workspace.artifacts.blobs
         restore_snapshot(snapshot_id or self.get_snapshot_id(), blobs, destination)

@@ -19,13 +19,13 @@ _FAILED: Final = 1
 
 
 def download(arguments: Namespace) -> int:
-    """Copy the files that a run left, or its source directory; 1 where there are none such."""
+    """Copy the files that a run left, or its source directory; 1 where something named is none."""
     workspace = open_workspace()
     record = look_at(workspace, arguments.run_id)
     folder = Path(arguments.output or record.run_id)
     if arguments.source:
         Run.get(workspace, record.run_id).restore_snapshot(path=folder)
-        print(printable(str(folder)))
+        print(json.dumps({"folder": str(folder)}) if arguments.json else printable(str(folder)))
         return 0
     if not record.status.is_terminal:
         raise ArtifactError(
@@ -39,22 +39,33 @@ def download(arguments: Namespace) -> int:
             print(printable(str(folder / name)), flush=True)
     if arguments.json:
         print(json.dumps({"files": [str(folder / name) for name in names]}, indent=2))
-    if not names:
-        print(f"mltrain: run {record.run_id} left no such file", file=sys.stderr)
-    return 0 if names else _FAILED
+    missed = [one for one in arguments.names if not any(_is_below(one, name) for name in kept)]
+    for one in missed:
+        print(f"mltrain: run {record.run_id} left no {one!r}", file=sys.stderr)
+    if not kept and not missed:
+        print(f"mltrain: run {record.run_id} left no file", file=sys.stderr)
+    return 0 if names and not missed else _FAILED
 
 
 def _copy(workspace: Workspace, run_id: str, name: str, destination: Path) -> None:
+    if destination.is_dir():
+        raise ArtifactError(
+            f"{name} of run {run_id} could not be copied to {destination}: that is a folder; name "
+            "another one with --output"
+        )
     try:
         kept_files.copy(workspace, run_id, name, destination)
     except OSError as error:
         raise ArtifactError(
-            f"{name} of run {run_id} could not be copied to {destination}: {error.strerror}"
+            f"{name} of run {run_id} could not be copied to {destination}: "
+            f"{error.strerror or error}"
         ) from error
 
 
 def _is_wanted(name: str, wanted: list[str]) -> bool:
+    return not wanted or any(_is_below(one, name) for one in wanted)
+
+
+def _is_below(wanted: str, name: str) -> bool:
     """Whether a file was named, or a folder that it is in."""
-    return not wanted or any(
-        name == one or name.startswith(f"{one.rstrip('/')}/") for one in wanted
-    )
+    return name == wanted or name.startswith(f"{wanted.rstrip('/')}/")

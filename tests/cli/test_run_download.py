@@ -59,12 +59,13 @@ def test_a_file_or_a_folder_is_had_by_its_name(
     assert told == {"files": ["there/log", "there/outputs/models/a/weights"]}
 
 
-def test_what_it_was_made_of_is_had_too(run: Run) -> None:
+def test_what_it_was_made_of_is_had_too(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     # when
-    assert main(["download", "--source", "--output", "source", run.id]) == 0
+    assert main(["download", "--source", "--json", "--output", "source", run.id]) == 0
 
     # then
     assert files_below(Path("source")) == ["train.py"]
+    assert json.loads(capsys.readouterr().out) == {"folder": "source"}
 
 
 def test_a_name_that_it_did_not_leave_is_a_failure(
@@ -75,8 +76,67 @@ def test_a_name_that_it_did_not_leave_is_a_failure(
 
     # then
     assert exit_code == 1
-    assert capsys.readouterr().err == f"mltrain: run {run.id} left no such file\n"
+    assert capsys.readouterr().err == f"mltrain: run {run.id} left no 'outputs/mod'\n"
     assert not Path(run.id).exists()
+
+
+def test_every_name_that_it_did_not_leave_is_told_beside_what_is_copied(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # when
+    exit_code = main(["download", run.id, "outputs/nothing", "outputs/models.txt", "logs"])
+
+    # then
+    assert exit_code == 1
+    assert files_below(Path(run.id)) == ["outputs/models.txt"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"mltrain: run {run.id} left no 'outputs/nothing'",
+        f"mltrain: run {run.id} left no 'logs'",
+    ]
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given
+    Path("there/log").mkdir(parents=True)
+
+    # when
+    exit_code = main(["download", run.id, "log", "-o", "there"])
+
+    # then
+    assert exit_code == 1
+    assert "could not be copied to there/log: that is a folder" in capsys.readouterr().err
+    assert files_below(Path("there")) == []
+
+
+def test_the_store_s_own_folder_stays_as_it_is(
+    run: Run, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given
+    folder = workspace.artifacts.run_folder(run.id)
+
+    # when
+    exit_code = main(["download", run.id, "log", "-o", str(folder)])
+
+    # then
+    assert exit_code == 1
+    assert "are the same file" in capsys.readouterr().err
+    assert (folder / "log").read_text() == "done\n"
+
+
+def test_the_source_comes_into_no_file(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    # given
+    Path("taken").write_text("a file")
+
+    # when
+    exit_code = main(["download", "--source", run.id, "-o", "taken"])
+
+    # then
+    assert exit_code == 1
+    assert capsys.readouterr().err == (
+        "mltrain: taken cannot be used: Not a directory; name a new folder\n"
+    )
 
 
 def test_a_place_that_cannot_be_written_is_one_message(
