@@ -34,8 +34,7 @@ def download(workspace: Workspace, run_id: str, name: str, destination: Path) ->
 
 def copy(workspace: Workspace, run_id: str, name: str, destination: Path) -> None:
     """Copy a file that `list_files` names, into `destination` where that is a folder."""
-    if destination.is_dir():
-        destination /= PurePosixPath(name).name
+    destination = _place(name, destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(workspace.artifacts.run_folder(run_id) / name, destination)
 
@@ -45,10 +44,14 @@ def choose_names(
     run_id: str,
     prefix: str,
     output_paths: Sequence[str | Path] | None,
+    directory: Path,
     *,
     append_prefix: bool,
 ) -> dict[str, Path]:
-    """Where each kept file whose name starts with `prefix` goes, below an output directory."""
+    """Where each kept file whose name starts with `prefix` goes, below an output directory.
+
+    Raises ConfigurationError where two would go to one place.
+    """
     names = [name for name in list_files(workspace, run_id) if name.startswith(prefix)]
     if output_paths is not None:
         if len(output_paths) != len(names):
@@ -56,10 +59,24 @@ def choose_names(
                 f"output_paths has {len(output_paths)} paths for {len(names)} files: "
                 f"{', '.join(names[:20])}; give one for each, or leave it out"
             )
-        return dict(zip(names, map(Path, output_paths), strict=True))
-    if append_prefix:
-        return {name: Path(name) for name in names}
-    return {name: Path(name[len(prefix) :].lstrip("/") or Path(name).name) for name in names}
+        paths = [directory / path for path in output_paths]
+    elif append_prefix:
+        paths = [directory / name for name in names]
+    else:
+        rests = (name[len(prefix) :].lstrip("/") or Path(name).name for name in names)
+        paths = [directory / rest for rest in rests]
+    taken: dict[Path, str] = {}
+    for name, path in zip(names, map(_place, names, paths), strict=True):
+        if (other := taken.setdefault(path, name)) != name:
+            raise ConfigurationError(
+                f"{other} and {name} would both go to {path}; keep the prefix, with "
+                "append_prefix=True, or give each a path of its own in output_paths"
+            )
+    return dict(zip(names, paths, strict=True))
+
+
+def _place(name: str, destination: Path) -> Path:
+    return destination / PurePosixPath(name).name if destination.is_dir() else destination
 
 
 def read_logs(workspace: Workspace, run_id: str) -> dict[str, bytes]:

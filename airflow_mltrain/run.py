@@ -351,16 +351,20 @@ class Run(Explaining):
         """Copy the kept files whose names start with `prefix`, with their folders.
 
         They go below `output_directory`, by default the current one, without the prefix unless
-        `append_prefix`; or each to its place in `output_paths`.
+        `append_prefix`; or each to its place in `output_paths`. Raises ConfigurationError where
+        two would go to one place.
         """
         refuse_given("Run.download_files", {}, {"timeout_seconds": timeout_seconds})
         chosen = kept_files.choose_names(
-            self._workspace, self.id, prefix or "", output_paths, append_prefix=append_prefix
+            self._workspace,
+            self.id,
+            prefix or "",
+            output_paths,
+            Path(output_directory or ""),
+            append_prefix=append_prefix,
         )
         for name, path in chosen.items():
-            kept_files.download(
-                self._workspace, self.id, name, Path(output_directory or "") / path
-            )
+            kept_files.copy(self._workspace, self.id, name, path)
 
     def get_snapshot_id(self) -> str:
         """The id of the source directory as it was submitted."""

@@ -5,8 +5,10 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from airflow_mltrain import Experiment, Run, ScriptRunConfig, Workspace
 from airflow_mltrain.errors import (
@@ -208,6 +210,53 @@ def test_files_go_where_they_are_wanted(
     assert (tmp_path / "one").read_text() + (tmp_path / "two").read_text() == "ab"
     with pytest.raises(ConfigurationError, match="1 paths for 2 files: outputs/a, outputs/b"):
         run.download_files("outputs/", output_paths=["one"])
+
+
+def test_no_file_takes_the_place_of_another_one(
+    experiment: Experiment, project: Path, tmp_path: Path
+) -> None:
+    run = submit(
+        experiment,
+        project,
+        """
+        import os
+        os.mkdir("outputs/a")
+        for name in ("a/b", "ab"): open(f"outputs/{name}", "w").write(name)
+        """,
+    )
+    run.wait_for_completion()
+
+    with pytest.raises(
+        ConfigurationError, match=r"outputs/a/b and outputs/ab would both go to .*bare/b;"
+    ):
+        run.download_files("outputs/a", tmp_path / "bare", append_prefix=False)
+    with pytest.raises(ConfigurationError, match=r"would both go to .*bare/one;"):
+        run.download_files("outputs/a", tmp_path / "bare", ["one", "./one"])
+
+    assert not (tmp_path / "bare").exists()
+
+
+def test_the_files_of_a_run_are_listed_once_however_many_are_copied(
+    experiment: Experiment, project: Path, tmp_path: Path
+) -> None:
+    run = submit(
+        experiment, project, "for number in range(20): open(f'outputs/{number}', 'w').close()"
+    )
+    run.wait_for_completion()
+    asked: list[str] = []
+
+    def count(*told: Any) -> None:
+        asked.append(told[2])
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        run.download_files("outputs/1", tmp_path / "all")
+        of_many = len(asked)
+        run.download_files("outputs/3", tmp_path / "one")
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+
+    assert (len(list(tmp_path.glob("all/outputs/*"))), of_many) == (11, len(asked) - of_many)
 
 
 def test_details_with_logs_hold_what_is_there_so_far_and_all_at_the_end(
