@@ -31,11 +31,14 @@ class Experiment(Explaining):
         self.name = name
 
     def submit(
-        self, config: ScriptRunConfig, tags: Mapping[str, str] | None = None, **kwargs: Any
+        self,
+        config: ScriptRunConfig,
+        tags: Mapping[str, str | float | None] | None = None,
+        **kwargs: Any,
     ) -> Run:
         """Start a run of this config in the background and return it; every call is a new run.
 
-        `tags` join those of the config; `kwargs` are refused.
+        `tags` join those of the config, as text; `kwargs` are refused.
         The source directory is stored as it is now, so it may be edited while the run goes on.
         Raises ConfigurationError, SnapshotError or TargetError, before anything was started.
         """
@@ -47,7 +50,8 @@ class Experiment(Explaining):
                 "or an Estimator"
             )
         if tags:
-            config = config.model_copy(update={"tags": {**config.tags, **tags}})
+            config = config.model_copy()
+            config.tags = {**config.tags, **tag_texts(tags)}
         record = submission.submit(self.workspace, self.name, config)
         return Run(self, record.run_id)
 

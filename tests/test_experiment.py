@@ -66,6 +66,24 @@ def test_runs_are_chosen_by_tags_properties_type_and_status(churn: Experiment) -
         Run.list(churn, status="Done")
 
 
+def test_tags_that_are_given_beside_a_config_are_kept_as_text(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "train.py").touch()
+    config = ScriptRunConfig(tmp_path / "project", "train.py", tags={"a": "0", "b": "2"})
+    churn = Experiment(workspace, "churn")
+
+    run = churn.submit(config, {"a": 1, "flag": None})
+    run.wait_for_completion()
+
+    assert run.get_tags() == {"a": "1", "b": "2", "flag": ""}
+    assert config.tags == {"a": "0", "b": "2"}
+    assert [one.id for one in Run.list(churn, tags={"a": "1"})] == [run.id]
+    with pytest.raises(ConfigurationError, match="tags"):
+        churn.submit(config, {"nul": "\0"})
+
+
 def test_experiments_are_listed_and_archived_until_their_next_run(
     workspace: Workspace, churn: Experiment
 ) -> None:
