@@ -58,6 +58,7 @@ class JobFolder:
         self.secrets = os.path.join(self.path, "secrets")
         self.preparation_fault = os.path.join(self.path, "preparation-fault")
         self._script_fault = os.path.join(self.path, "script-fault")
+        self._script_exit = os.path.join(self.path, "script-exit")
         self._reserve = os.path.join(self.path, "state.reserve")
         self._life = os.path.join(self.path, "life")
 
@@ -112,6 +113,17 @@ class JobFolder:
     def read_script_fault(self) -> Optional[str]:
         """What `write_script_fault` left."""
         return read_from(self._script_fault, 0, _FAULT_BYTES).decode(errors="replace") or None
+
+    def write_script_exit(self, code: int) -> None:
+        """Leave that an exit code, as a shell would have it, is the script's own.
+
+        Who ends in the script's place does, and leaves none where the code is its own.
+        """
+        write_new(self._script_exit, str(code).encode())
+
+    def is_script_exit(self, code: int) -> bool:
+        """Whether `write_script_exit` left this one."""
+        return read_from(self._script_exit, 0, _FAULT_BYTES) == str(code).encode()
 
     def remove_secrets(self) -> None:
         """Remove what was to be read by the job's processes alone, whoever of them was killed."""

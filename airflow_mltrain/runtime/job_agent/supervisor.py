@@ -102,8 +102,10 @@ class Supervisor:
         except Exception:  # noqa: BLE001  # whatever it is, the job has to end
             import traceback  # noqa: PLC0415  # dear at start-up, and hardly ever needed
 
+            is_script_over = self._script_status() is not None  # or else it ends by this
             self._end_processes(0)
-            self._record_end("Failed", "the job agent failed:\n" + traceback.format_exc())
+            reason = "the job agent failed:\n" + traceback.format_exc()
+            self._record_end("Failed", reason, has_script_exit=is_script_over)
 
     def leave_spare(self) -> None:
         """Lay the code out once more when the job has ended, for the next with much the same."""
@@ -348,6 +350,8 @@ class Supervisor:
         if code == 0:
             return "Completed", None
         why = self._folder.read_script_fault()
+        if why and not self._is_of_script(code):
+            return "Failed", why
         return "Failed", "exit code {}{}".format(code, ": " + why if why else "")
 
     def _suspicion(self, number: int) -> str:
@@ -407,13 +411,22 @@ class Supervisor:
         except OSError as error:  # a later state says more; only the end must be recorded
             _complain("status {} was not recorded: {}".format(status, error))
 
-    def _record_end(self, status: str, reason: Optional[str]) -> None:
-        wait_status = self._children.wait_status(self._script or 0)
-        if wait_status is not None:
+    def _script_status(self) -> Optional[int]:
+        return self._children.wait_status(self._script or 0)
+
+    def _is_of_script(self, code: int) -> bool:
+        """Whether the script ended so, and not what stands for it, as for a Spark driver."""
+        return not code or self._spec["spark"] is None or self._folder.is_script_exit(code)
+
+    def _record_end(
+        self, status: str, reason: Optional[str], *, has_script_exit: bool = True
+    ) -> None:
+        wait_status = self._script_status()
+        if wait_status is not None and has_script_exit:
             is_signal = os.WIFSIGNALED(wait_status)
-            self._state["exit_code"] = (
-                128 + os.WTERMSIG(wait_status) if is_signal else os.WEXITSTATUS(wait_status)
-            )
+            code = 128 + os.WTERMSIG(wait_status) if is_signal else os.WEXITSTATUS(wait_status)
+            if self._is_of_script(code):
+                self._state["exit_code"] = code
         self._state.update(
             status=status,
             reason=reason and reason[:_REASON_CHARACTERS],

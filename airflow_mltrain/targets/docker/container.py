@@ -33,6 +33,7 @@ _PAUSE_SECONDS: Final = 0.1
 _EXIT_SECONDS: Final = 10
 _FORGOTTEN_SECONDS: Final = 24 * 3600  # after so long nobody is about to start it
 _NOTHING_TO_DO: Final = 75  # as `container.main` of the job agent exits
+_REMOVED: Final = "its container was removed from outside while it ran"
 
 
 class _ChangingError(Exception):
@@ -133,11 +134,13 @@ class Containers:
         """Why the container does not run any more; None where it does, or is about to."""
         found = self._engine.find_container(run_id)
         if found is None:
-            return Ending("its container was removed from outside while it ran", None)
+            return Ending(_REMOVED, None)
         state = found["State"]
         if state["Status"] not in ("exited", "dead"):
             return None
         code = int(state["ExitCode"])
+        if code == _NOTHING_TO_DO:  # one that a repeated start made in the place of the job's own
+            return Ending(_REMOVED, None)
         if state.get("OOMKilled"):
             limit = found["HostConfig"].get("Memory") or 0
             bound = f" of {limit / (1 << 20):.0f} MiB" if limit else ""

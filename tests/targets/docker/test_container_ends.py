@@ -61,6 +61,25 @@ def test_a_run_whose_container_is_removed_has_failed_and_what_it_left_comes_back
     assert (tmp_path / "fetched/outputs/model").read_text() == "half\n"
 
 
+def test_a_container_that_a_repeated_start_makes_does_not_say_how_the_script_ended(
+    target: ComputeTarget, bench: DockerBench, client: DockerClient
+) -> None:
+    # given
+    job = bench.job(target, "sh", "-c", "echo begun; sleep 1000")
+    target.start(job)
+    wait_for_log(target, job.run_id, b"begun\n")
+    client.api.remove_container(job.run_id, force=True)
+
+    # when
+    target.start(job)
+    assert client.api.wait(job.run_id)["StatusCode"] == 75
+    ended = wait_until_ended(target, job.run_id)
+
+    # then
+    assert (ended.status, ended.exit_code) == (RunStatus.FAILED, None)
+    assert ended.reason == "its container was removed from outside while it ran"
+
+
 def test_a_run_whose_container_is_removed_and_that_is_canceled_then_is_canceled(
     target: ComputeTarget, bench: DockerBench, client: DockerClient
 ) -> None:

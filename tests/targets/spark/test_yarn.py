@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +26,6 @@ from tests.services.jobs import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
@@ -71,6 +73,10 @@ def make(yarn: LocalYarn, settings: Settings, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def target(make: Make) -> ComputeTarget:
     return make()
+
+
+def _is_submitter(pid: int) -> bool:
+    return b"job_agent.cluster.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _kept(target: ComputeTarget, run_id: str, folder: Path) -> Path:
@@ -276,7 +282,22 @@ def test_a_lost_application_is_a_failed_run_that_says_what_yarn_says(
     assert ended.status is RunStatus.FAILED
     assert "the driver was lost: its master calls it FAILED" in str(ended.reason), ended
     assert "exitCode: 137" in str(ended.reason)
+    assert ended.exit_code is None, "which is no word of the script's"
     assert not pids_carrying(f"{run_id}.driver")
+
+
+def test_a_submitter_that_is_killed_leaves_no_exit_code_that_might_be_the_scripts(
+    target: ComputeTarget, bench: SparkJobBench
+) -> None:
+    run_id = bench.python(target, _UNTIL_RELEASED)
+    wait_for_log(target, run_id, b"ready")
+    (submitter,) = [pid for pid in pids_carrying(run_id) if _is_submitter(pid)]
+
+    os.kill(submitter, signal.SIGKILL)
+
+    ended = wait_until_ended(target, run_id)
+    assert (ended.status, ended.exit_code) == (RunStatus.FAILED, None), ended
+    wait_for(lambda: not pids_carrying(f"{run_id}.driver"), 30)
 
 
 def test_what_yarn_refuses_is_said_in_its_words(

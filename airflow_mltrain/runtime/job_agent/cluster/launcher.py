@@ -20,7 +20,7 @@ from ..secret import read_secrets, take_over
 from ..spark.choice import choose_master
 from ..spark.command import LaunchError
 from ..spark.fact import note_facts
-from ..spark.launcher import say
+from ..spark.launcher import exit_code_of, note_script_exit, say
 from ..spark.master import UNKNOWN, DriverMaster, Invitation, MasterError, UnheardError
 from .callback import listen, own_address, take_call
 from .delivery import Delivery
@@ -271,6 +271,8 @@ class ClusterLauncher:
 
     def _end_as(self, ended: Dict[str, Any]) -> int:
         code = int(ended.get("exit_code") or 0)
+        if "exit_code" in ended:
+            note_script_exit(self._folder, code)
         if ended["status"] == "Canceled":
             return code if "exit_code" in ended else 128 + signal.SIGTERM
         reason = str(ended.get("reason") or "")
@@ -378,7 +380,7 @@ def main(argv: List[str]) -> None:
     except LaunchError as error:
         say(str(error))
         folder.write_script_fault(str(error))
-        os._exit(error.exit_code)
+        os._exit(exit_code_of(error, folder))
     delivery = Delivery(folder, spec, secrets, tree or None, is_inside=master.driver_is_java)
     try:
         code = ClusterLauncher(folder, spec["spark"], master, delivery).run()

@@ -20,9 +20,9 @@ _ESCAPED = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
 
 
 class LaunchError(Exception):
-    """The driver cannot begin; `exit_code` is what a shell would have said."""
+    """The driver cannot begin; `exit_code` is what a shell would have said, if anything."""
 
-    def __init__(self, reason: str, exit_code: int = 1) -> None:
+    def __init__(self, reason: str, exit_code: Optional[int] = None) -> None:
         super().__init__(reason)
         self.exit_code = exit_code
 

@@ -19,7 +19,7 @@ from .driver import (
     PROPERTIES_VARIABLE,
     WORDS_VARIABLE,
 )
-from .launcher import end_as, mention_blindness, say
+from .launcher import end_as, mention_blindness, note_script_exit, say
 from .watch import Watch
 
 _GRACE_SECONDS = 10.0
@@ -71,6 +71,8 @@ class InsideLauncher:
         if self._given_up is not None:
             self._note_fault(self._given_up)
             return 1
+        if not os.path.exists(script.variables[WORDS_VARIABLE]):  # which it takes as it begins
+            note_script_exit(self._folder, code)
         return code
 
     def _give_up(self, reason: str) -> None:

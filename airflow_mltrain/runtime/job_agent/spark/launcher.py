@@ -45,7 +45,7 @@ class Launcher:
             return self._drive(launch)
         except LaunchError as error:
             self._note_fault(str(error))
-            return error.exit_code
+            return exit_code_of(error, self._folder)
         except OSError as error:
             self._note_fault("the driver could not be begun: {}".format(error))
             return 1
@@ -80,10 +80,13 @@ class Launcher:
         if self._given_up is not None:
             self._note_fault(self._given_up)
             return 1
+        is_of_script = not os.path.exists(launch.words)  # which takes them as it begins
         if code != 0 and not self._is_stopped:
-            self._explain(launch, code)
+            is_of_script = self._explain(launch, code) and is_of_script
         elif code == 0 and self._told["expects_session"] and not watch.is_application_seen:
             self._mention_no_session()
+        if is_of_script:
+            note_script_exit(self._folder, code)
         return code
 
     def _await_end(self, launch: Launch, driver: "subprocess.Popen[bytes]") -> int:
@@ -116,7 +119,8 @@ class Launcher:
         time.sleep(_GRACE_SECONDS)
         self._driver.kill()
 
-    def _explain(self, launch: Launch, code: int) -> None:
+    def _explain(self, launch: Launch, code: int) -> bool:
+        """Say why the driver failed; whether that may be what the script meant to say."""
         from .cluster import Cluster  # noqa: PLC0415  # as above
         from .diagnosis import diagnose, last_words  # noqa: PLC0415
         from .version import find_version  # noqa: PLC0415
@@ -124,16 +128,18 @@ class Launcher:
         spark_log = _end_of(self._spark_log, _SPARK_LOG_BYTES)
         cluster = Cluster(self._told["master"], self._told["master_pages"])
         reason = diagnose(spark_log, cluster, find_version(launch.argv[0], launch.variables))
+        is_meant = reason is None or code != 1  # as which Python ends by whatever Spark raises
         has_begun = not os.path.exists(launch.words)
         if reason is None and not has_begun:
             reason = "spark-submit ended before the script began; its words are in the log"
         if reason is None and code == 128 + signal.SIGKILL:
             reason = "the driver's Python was killed by SIGKILL: was it out of memory?"
         if reason is None:
-            return  # the script's own fault, and its own words
+            return True  # the script's own fault, and its own words
         for line in last_words(spark_log):
             say(line)
         self._note_fault(reason)
+        return is_meant
 
     def _mention_no_session(self) -> None:
         if "Running Spark version" not in _end_of(self._spark_log, _SPARK_LOG_BYTES):
@@ -192,6 +198,20 @@ def main(argv: List[str]) -> None:
     root, run_id, tree = argv
     secrets = read_secrets(take_over(), "spark")
     end_as(Launcher(JobFolder(root, run_id), tree or None, secrets).run())
+
+
+def exit_code_of(error: LaunchError, folder: JobFolder) -> int:
+    """What to end with where a driver cannot begin; a shell's word is taken for its script's."""
+    if error.exit_code is None:
+        return 1
+    note_script_exit(folder, error.exit_code)
+    return error.exit_code
+
+
+def note_script_exit(folder: JobFolder, code: int) -> None:
+    """Leave that the script ended so: with an exit code, or minus the number of a signal."""
+    with contextlib.suppress(OSError):  # then it is an end that may be tried again
+        folder.write_script_exit(code if code >= 0 else 128 - code)
 
 
 def end_as(code: int) -> None:
