@@ -27,6 +27,7 @@ from airflow_mltrain.runs.exit_action import (
     can_be_preempted,
     exit_action,
     is_preempted,
+    successor_id,
 )
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -66,14 +67,17 @@ def submit(
     asking = (config.run_config.environment, environment)
     if prior is not None and occasion is not None and _is_adoptable(prior, occasion):
         return start(workspace, prior, asking, onlooker)
-    if prior is not None and not prior.status.is_terminal:
-        log.info("run %s belongs to an earlier occasion and is canceled", prior.run_id)
-        cancel(workspace, prior.run_id)
-        prior = await_end(workspace, prior.run_id)
-    secrets = look_up_secrets(config.run_config.environment_variables)
-    with workspace.artifacts.used():
-        record = record_run(workspace, target, experiment, config, occasion, prior)
-    return _start(workspace, target, record, asking, onlooker, secrets)
+    while True:
+        if prior is not None and not prior.status.is_terminal:
+            log.info("run %s belongs to an earlier occasion and is canceled", prior.run_id)
+            cancel(workspace, prior.run_id)
+            prior = await_end(workspace, prior.run_id)
+        secrets = look_up_secrets(config.run_config.environment_variables)
+        with workspace.artifacts.used():
+            record = record_run(workspace, target, experiment, config, occasion, prior)
+        if occasion is None or record.occasion == occasion.token:
+            return _start(workspace, target, record, asking, onlooker, secrets)
+        prior = record  # in which a preempted one went on meanwhile, for who waits for that
 
 
 def start(
@@ -173,7 +177,8 @@ def go_on(workspace: Workspace, run: RunRecord) -> RunRecord:
     """
     successor = record_successor(workspace, run)
     log.info("run %s was preempted; it goes on as run %s", run.run_id, successor.run_id)
-    if CANCEL_PROPERTY in workspace.history.get(run.run_id).properties:
+    is_its_own = successor.run_id == successor_id(run)  # and not of a later occasion
+    if is_its_own and CANCEL_PROPERTY in workspace.history.get(run.run_id).properties:
         return cancel(workspace, successor.run_id)  # whoever asked may have seen no successor
     return successor
 

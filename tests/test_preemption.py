@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from airflow_mltrain import Experiment, Run, ScriptRunConfig, progress, submission
 from airflow_mltrain.errors import RunCanceledError, RunFailedError
 from airflow_mltrain.recording import Occasion
+from airflow_mltrain.runs.database import Database
+from airflow_mltrain.runs.history import RunHistory
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
@@ -19,7 +22,7 @@ from airflow_mltrain.workspace import Workspace
 from tests.services.processes import run_together
 
 _KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
-_FIRST = Occasion(_KEY, "first/0")
+_FIRST, _CLEARED = Occasion(_KEY, "first/0"), Occasion(_KEY, "cleared/1")
 _COUNT = """
 import os, pathlib, sys
 from mltrain import Run
@@ -180,11 +183,65 @@ def test_a_person_who_asks_again_begins_anew(desk: Desk) -> None:
     config = desk.config(preemptions=1)
     run = desk.preempted(config, _FIRST)
 
-    again = submission.submit(desk.workspace, "churn", config, Occasion(_KEY, "cleared/1"))
+    again = submission.submit(desk.workspace, "churn", config, _CLEARED)
 
     progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
     assert not again.run_id.startswith(run.run_id)
     assert again.generation == 2
+
+
+class _OvertakenHistory(RunHistory):
+    """A history in which somebody else does something just before the first run is added."""
+
+    def __init__(self, database: Database, overtake: Callable[[], object]) -> None:
+        super().__init__(database)
+        self._overtakers = [overtake]
+
+    def add(self, record: RunRecord) -> RunRecord:
+        if self._overtakers:
+            self._overtakers.pop()()
+        return super().add(record)
+
+
+def test_who_asks_again_gets_a_new_run_though_a_waiter_lets_the_old_one_go_on(
+    desk: Desk,
+) -> None:
+    # given
+    run = desk.preempted(desk.config(), _FIRST)
+    workspace = Workspace(desk.workspace.settings)
+    workspace.history = _OvertakenHistory(
+        Database(workspace.settings.database_url), lambda: submission.go_on(desk.workspace, run)
+    )
+
+    # when
+    config = desk.config(script="print('of another version')")
+    again = submission.submit(workspace, "churn", config, _CLEARED)
+
+    # then
+    progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    assert [(one.occasion, one.status) for one in desk.runs()] == [
+        (_FIRST.token, RunStatus.FAILED),
+        (_FIRST.token, RunStatus.CANCELED),
+        (_CLEARED.token, RunStatus.COMPLETED),
+    ]
+    assert desk.runs()[-1].run_id == again.run_id
+
+
+def test_who_still_waits_for_a_canceled_run_does_not_cancel_what_was_asked_for_since(
+    desk: Desk,
+) -> None:
+    # given
+    run = desk.preempted(desk.config(), _FIRST)
+    submission.cancel(desk.workspace, run.run_id)
+    again = submission.submit(desk.workspace, "churn", desk.config(preemptions=0), _CLEARED)
+
+    # when
+    found = submission.go_on(desk.workspace, run)
+
+    # then
+    assert found.run_id == again.run_id
+    ended = progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    assert ended.status is RunStatus.COMPLETED
 
 
 def test_a_canceled_run_goes_on_no_more_though_it_was_preempted_first(desk: Desk) -> None:
