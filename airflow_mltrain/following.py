@@ -15,6 +15,7 @@ from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.errors import RunFailedError, TargetUnreachableError
+from airflow_mltrain.preemption import find_last
 from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.run import metrics_by_name
@@ -198,13 +199,13 @@ def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool)
     about to kill the task (`is_killed_soon`) while the run takes its grace period.
     """
     try:
-        submission.cancel(workspace, run_id)
+        last = submission.cancel(workspace, run_id)  # in which a preempted one goes on
         record = progress.await_end(
-            workspace, run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
+            workspace, last.run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
         )
     except TargetUnreachableError as error:
         log.warning("run %s is canceled as soon as its target answers: %s", run_id, error)
-        record = workspace.history.get(run_id)
+        record = find_last(workspace, workspace.history.get(run_id))
     if not record.status.is_terminal:
         _leave_to_watcher(workspace, record)
     return record

@@ -85,7 +85,7 @@ class TrainingRunTrigger(BaseTrigger):
         try:
             while event["status"] is None:
                 try:
-                    event["status"] = await self._follow(workspace, silence, is_shown=True)
+                    event["status"] = await self._follow(workspace, self.run_id, silence)
                 except UNANSWERED as error:
                     await asyncio.sleep(silence.note(error, self.target))
         except UnreachableTimeoutError as error:
@@ -102,20 +102,22 @@ class TrainingRunTrigger(BaseTrigger):
         task.add_done_callback(_kept_tasks.discard)
         await asyncio.shield(task)
 
-    async def _follow(self, workspace: Workspace, silence: Silence, *, is_shown: bool) -> str:
+    async def _follow(
+        self, workspace: Workspace, run_id: str, silence: Silence, *, is_shown: bool = True
+    ) -> str:
         from airflow_mltrain import progress  # noqa: PLC0415
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
         history = workspace.history
-        record = await asyncio.to_thread(history.get, self.run_id)
+        record = await asyncio.to_thread(history.get, run_id)
         position = progress.BEHIND_ANY_LOG
         if is_shown:
-            position = await asyncio.to_thread(history.log_position, self.run_id, self.reader)
+            position = await asyncio.to_thread(history.log_position, run_id, self.reader)
         lines = LineReader(position)
         watcher = watcher_of(workspace, self.target)
         seen = progress.seen_of(record, position)
         while not record.status.is_terminal:
-            target, state = await self._see(watcher, seen, silence)
+            target, state = await self._see(watcher, run_id, seen, silence)
             record = await asyncio.to_thread(progress.take_in, workspace, record, target, state)
             silence.end()
             if state is None:
@@ -127,7 +129,7 @@ class TrainingRunTrigger(BaseTrigger):
             await self._show(lines.feed(state.log))
             if state.log:
                 await asyncio.to_thread(
-                    history.set_log_position, self.run_id, self.reader, lines.position
+                    history.set_log_position, run_id, self.reader, lines.position
                 )
             before = seen
             seen = replace(progress.seen_of(record, lines.read_position), status=state.status)
@@ -137,11 +139,13 @@ class TrainingRunTrigger(BaseTrigger):
             await asyncio.sleep(pause)
         return str(record.status)
 
-    async def _see(self, watcher: TargetWatcher, seen: Seen, silence: Silence) -> Sighting:
+    async def _see(
+        self, watcher: TargetWatcher, run_id: str, seen: Seen, silence: Silence
+    ) -> Sighting:
         """What is new of the run; after a silence, whatever its target answers first."""
         while True:
             try:
-                return await watcher.next_sighting(self.run_id, seen, takes_any=silence.is_on)
+                return await watcher.next_sighting(run_id, seen, takes_any=silence.is_on)
             except TargetUnreachableError as error:
                 silence.note(error, self.target)  # the pause is the watcher's, and shared
 
@@ -166,13 +170,14 @@ class TrainingRunTrigger(BaseTrigger):
         while record is None:
             try:
                 if watcher.is_failing:  # hundreds of cancels need not each find that out
-                    await self._see(watcher, Seen(), silence)
-                await _in_thread(submission.cancel, workspace, self.run_id)
-                await self._follow(workspace, silence, is_shown=False)
-                record = await _in_thread(progress.refresh, workspace, self.run_id)
+                    await self._see(watcher, self.run_id, Seen(), silence)
+                # Of a preempted run it is the one in which that goes on.
+                last = await _in_thread(submission.cancel, workspace, self.run_id)
+                await self._follow(workspace, last.run_id, silence, is_shown=False)
+                record = await _in_thread(progress.refresh, workspace, last.run_id)
             except UNANSWERED as error:
                 await asyncio.sleep(silence.note(error, self.target))
-        self.log.info("run %s: %s", self.run_id, record.status)
+        self.log.info("run %s: %s", record.run_id, record.status)
 
     async def _ask_task_state(self) -> str | None:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance  # noqa: PLC0415

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 
-from airflow_mltrain import Workspace, progress
+from airflow_mltrain import Workspace, progress, submission
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 from airflow_mltrain.triggers.watcher import shared_workspace
+from tests.fakes.task_context import FakeTaskInstance
 from tests.services.breakable_target import BreakableTarget, breakable_target
 from tests.services.jobs import wait_for
 
@@ -117,6 +120,38 @@ def test_a_silence_that_ends_in_time_is_told_when_it_begins_and_ends(
     assert "".join(said).count(record.run_id) == 2
     bench.workspace.get_target("box").cancel(record.run_id)
     assert progress.await_end(bench.workspace, record.run_id).status is RunStatus.CANCELED
+
+
+class _MarkedFailed:
+    """What a triggerer asks Airflow through, which says that the task was marked failed."""
+
+    def send(self, msg: GetTaskStates) -> TaskStatesResult:
+        assert msg.run_ids
+        assert msg.task_ids
+        return TaskStatesResult(task_states={msg.run_ids[0]: {msg.task_ids[0]: "failed"}})
+
+
+def test_a_task_that_is_marked_failed_sees_the_run_end_in_which_its_own_went_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    config = bench.box.config(
+        'touch outputs/begun; [ -n "$MLTRAIN_PREVIOUS_OUTPUTS" ] && exec sleep 1000; exit 75'
+    )
+    config.run_config.exit_code_policy = {75: "preempted"}
+    run = submission.submit(bench.workspace, "cut", config)
+    run = progress.await_end(bench.workspace, run.run_id)
+    successor = submission.start(bench.workspace, submission.go_on(bench.workspace, run))
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", _MarkedFailed(), raising=False)
+    trigger = trigger_of(run)
+    trigger.task_instance = cast("Any", FakeTaskInstance())
+
+    # when
+    asyncio.run(trigger.on_kill())
+
+    # then
+    ended = bench.workspace.history.get(successor.run_id)
+    assert (ended.run_id, ended.status) == (f"{run.run_id}-p1", RunStatus.CANCELED)
 
 
 def test_a_trigger_that_was_stored_before_it_knew_a_limit_still_loads(bench: Bench) -> None:
