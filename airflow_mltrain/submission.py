@@ -17,14 +17,13 @@ from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.job_request import plan_for, request_job
-from airflow_mltrain.preemption import find_successor, note_cancel, record_successor
+from airflow_mltrain.preemption import find_last, note_cancel, record_successor
 from airflow_mltrain.preparation import NOBODY, Onlooker, RunPreparation
 from airflow_mltrain.previous_outputs import bring_along
 from airflow_mltrain.progress import await_end, require_place
 from airflow_mltrain.recording import Occasion, record_run
 from airflow_mltrain.runs.exit_action import (
     CANCEL_PROPERTY,
-    can_be_preempted,
     exit_action,
     is_preempted,
     successor_id,
@@ -184,10 +183,10 @@ def go_on(workspace: Workspace, run: RunRecord) -> RunRecord:
 
 
 def cancel(workspace: Workspace, run_id: str) -> RunRecord:
-    """Ask for the end of a run and all it started; follow it to see it gone.
+    """Ask for the end of a run and all it started; follow the returned one to see it gone.
 
-    Nothing if it has ended, but for a preempted one: that goes on no longer. A run that its target
-    never got is Canceled at once.
+    Nothing if it has ended, but for a preempted one: that goes on no longer, and the last in which
+    it went on is ended. A run that its target never got is Canceled at once.
     """
     record = workspace.history.get(run_id)
     if record.parent_run_id is not None:
@@ -195,18 +194,28 @@ def cancel(workspace: Workspace, run_id: str) -> RunRecord:
             f"run {run_id} is a child: its script ends it, or the end of the run that was "
             f"submitted, {workspace.history.find_submitted(run_id).run_id}: cancel that one"
         )
-    note_cancel(workspace, record)
-    record = workspace.history.advance(run_id, RunStatus.CANCEL_REQUESTED)
+    record = _note_cancel_of_last(workspace, record)
     if record.status.is_terminal:
-        successor = find_successor(workspace, record) if can_be_preempted(record) else None
-        return record if successor is None else cancel(workspace, successor.run_id)
+        return record
     target = workspace.get_target(record.target)
     require_place(target, record)
-    target.cancel(run_id)
-    if not record.is_started and not target.observe({run_id: Seen()}, 0):
+    target.cancel(record.run_id)
+    if not record.is_started and not target.observe({record.run_id: Seen()}, 0):
         # The mark on the target keeps a submitter who is still at it from starting.
-        return workspace.history.advance(run_id, RunStatus.CANCELED, ended_at=_now())
+        return workspace.history.advance(record.run_id, RunStatus.CANCELED, ended_at=_now())
     return record
+
+
+def _note_cancel_of_last(workspace: Workspace, record: RunRecord) -> RunRecord:
+    """Record that a run is to end, and that in which it goes on; that one, or it itself."""
+    note_cancel(workspace, record)
+    while True:
+        last = find_last(workspace, record)
+        note_cancel(workspace, last)
+        record = workspace.history.advance(last.run_id, RunStatus.CANCEL_REQUESTED)
+        # Who saw it preempted before it had the mark may have let it go on meanwhile.
+        if not record.status.is_terminal or find_last(workspace, record).run_id == last.run_id:
+            return record
 
 
 def _hand_over(workspace: Workspace, target: ComputeTarget, job: Job) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
-from airflow_mltrain import Experiment, Run, ScriptRunConfig, progress, submission
+from airflow_mltrain import Experiment, Run, ScriptRunConfig, following, progress, submission
 from airflow_mltrain.errors import RunCanceledError, RunFailedError
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.history import RunHistory
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+from airflow_mltrain.runs.schema import runs, to_row
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
+from tests.services.call_stack import SHALLOW_FRAMES, shallow_stack
 from tests.services.processes import run_together
 
 _KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
@@ -34,6 +37,13 @@ with open(sys.argv[1], "a") as diary:
     diary.write(os.environ["MLTRAIN_RUN_ID"] + "\\n")
 pathlib.Path("outputs/epoch").write_text(str(epoch + 1))
 sys.exit(75 if epoch < int(sys.argv[2]) else 0)
+"""
+_STAYS = """
+import sys, time, mltrain
+if mltrain.Run.get_context().previous_outputs is None:
+    open("outputs/x", "w").close()
+    sys.exit(75)
+time.sleep(1000)
 """
 _STUBBORN = """
 import signal, sys, time
@@ -272,9 +282,7 @@ def test_a_cancel_that_comes_while_it_goes_on_reaches_the_run_that_follows(desk:
 
 def test_canceling_a_preempted_run_ends_the_one_that_went_on(desk: Desk) -> None:
     # given
-    slow = "import sys, time, mltrain\nif mltrain.Run.get_context().previous_outputs is None:\n"
-    slow += "    open('outputs/x', 'w').close()\n    sys.exit(75)\ntime.sleep(1000)\n"
-    run = desk.preempted(desk.config(script=slow))
+    run = desk.preempted(desk.config(script=_STAYS))
     successor = submission.start(desk.workspace, submission.go_on(desk.workspace, run))
 
     # when
@@ -283,6 +291,37 @@ def test_canceling_a_preempted_run_ends_the_one_that_went_on(desk: Desk) -> None
     # then
     ended = progress.await_end(desk.workspace, successor.run_id, timeout_seconds=60)
     assert ended.status is RunStatus.CANCELED
+
+
+def test_a_task_that_is_given_up_sees_the_run_end_in_which_its_own_went_on(desk: Desk) -> None:
+    # given
+    run = desk.preempted(desk.config(script=_STAYS))
+    successor = submission.start(desk.workspace, submission.go_on(desk.workspace, run))
+
+    # when
+    seen = following.cancel_from_task(desk.workspace, run.run_id, is_killed_soon=False)
+
+    # then
+    assert (seen.run_id, seen.status) == (successor.run_id, RunStatus.CANCELED)
+
+
+def test_a_cancel_reaches_a_run_that_was_preempted_very_often(desk: Desk) -> None:
+    # given
+    first = desk.preempted(desk.config(max_preemptions=10_000))
+    often = SHALLOW_FRAMES
+    chain = [
+        replace(first, run_id=f"{first.run_id}-p{n}", generation=n + 1) for n in range(1, often)
+    ]
+    chain.append(replace(chain[-1], run_id=f"{first.run_id}-p{often}", status=RunStatus.QUEUED))
+    with Database(desk.workspace.settings.database_url).writing() as connection:
+        connection.execute(insert(runs), [to_row(one) for one in chain])
+
+    # when
+    with shallow_stack():
+        canceled = submission.cancel(desk.workspace, first.run_id)
+
+    # then
+    assert (canceled.run_id, canceled.status) == (chain[-1].run_id, RunStatus.CANCEL_REQUESTED)
 
 
 @pytest.mark.parametrize("action", ["fail", "skip"])

@@ -85,8 +85,9 @@ class TrainingRunSensor(BaseSensorOperator):
 
         workspace = Workspace.from_config()
         reader = following.reader_of(context)
-        try:
-            record = following.follow_in_task(
+
+        def look() -> RunRecord:
+            return following.follow_in_task(
                 workspace,
                 self.run_id,
                 reader,
@@ -94,8 +95,17 @@ class TrainingRunSensor(BaseSensorOperator):
                 is_interrupted=lambda: True,  # one look, and no wait for who does not answer
                 unreachable_timeout_seconds=0.0,
             )
-            if is_preempted(record):
-                return self._poke_successor(context, workspace, record)
+
+        try:
+            record = look()
+            while is_preempted(record):
+                self.run_id = following.go_on_in_task(
+                    workspace,
+                    record,
+                    is_interrupted=lambda: True,
+                    unreachable_timeout_seconds=0.0,
+                ).run_id
+                record = look()
         except UNANSWERED:
             return PokeReturnValue(is_done=False)
         if not record.status.is_terminal:
@@ -191,16 +201,6 @@ class TrainingRunSensor(BaseSensorOperator):
                     "it goes on"
                 )
 
-    def _poke_successor(
-        self, context: Context, workspace: Workspace, preempted: RunRecord
-    ) -> PokeReturnValue:
-        from airflow_mltrain import following  # noqa: PLC0415
-
-        self.run_id = following.go_on_in_task(
-            workspace, preempted, is_interrupted=lambda: True, unreachable_timeout_seconds=0.0
-        ).run_id
-        return self.poke(context)
-
     def _go_on(self, context: Context, workspace: Workspace, preempted: RunRecord) -> None:
         """Wait for the run that goes on from a preempted one, from here on."""
         from airflow_mltrain import following  # noqa: PLC0415
@@ -221,13 +221,17 @@ class TrainingRunSensor(BaseSensorOperator):
     def _require_looks_within_lease(self, record: RunRecord) -> None:
         """Fail where the run would stop itself between two looks."""
         lease_seconds = record.config["run_config"].get("lease_seconds")
-        if lease_seconds is None or 2 * self.poke_interval + _RESCHEDULE_SECONDS <= lease_seconds:
+        name, longest_seconds = "poke_interval", self.poke_interval
+        if self.exponential_backoff:
+            name, most = "max_wait", self.max_wait  # none, or one of 0, bounds nothing
+            longest_seconds = most.total_seconds() if most else self.timeout
+        if lease_seconds is None or 2 * longest_seconds + _RESCHEDULE_SECONDS <= lease_seconds:
             return
         raise AirflowFailException(
             f"run {record.run_id} stops itself when nobody asks after it for lease_seconds = "
-            f"{lease_seconds}, and this sensor may look too seldom: give it a poke_interval of at "
-            f"most {(lease_seconds - _RESCHEDULE_SECONDS) / 2:.0f} seconds instead of "
-            f"{self.poke_interval:.0f}, or defer"
+            f"{lease_seconds}, and this sensor may look too seldom: give it a {name} of at "
+            f"most {(lease_seconds - _RESCHEDULE_SECONDS) / 2:.0f} seconds, as up to "
+            f"{longest_seconds:.0f} may pass between two looks, or defer"
         )
 
     @contextmanager

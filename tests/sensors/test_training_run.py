@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,19 @@ from airflow.sdk.exceptions import (
     AirflowSkipException,
     TaskDeferred,
 )
+from sqlalchemy import insert
 
 from airflow_mltrain import Workspace, progress, submission
 from airflow_mltrain.errors import ConfigurationError, UnreachableTimeoutError
+from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.record import RunRecord
+from airflow_mltrain.runs.schema import runs, to_row
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.sensors.training_run import TrainingRunSensor
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
 from tests.fakes.task_context import FakeTaskInstance, context_of
 from tests.services.breakable_target import BreakableTarget, breakable_target
+from tests.services.call_stack import SHALLOW_FRAMES, shallow_stack
 
 EVENT = {"status": None, "unreachable": "the wait for run churn_1 is given up"}
 
@@ -145,9 +149,43 @@ def test_a_look_that_meets_silence_comes_back_later(bench: Bench) -> None:
     assert bench.outcome() is RunStatus.COMPLETED
 
 
-@pytest.mark.parametrize(("poke_seconds", "is_seldom"), [(45.0, False), (46.0, True)])
+def test_one_look_finds_the_end_of_a_run_that_was_preempted_very_often(bench: Bench) -> None:
+    # given
+    bench.box.repair()
+    done = progress.await_end(bench.workspace, bench.record.run_id)
+    policy = {"exit_code_policy": {"75": "preempted"}, "max_preemptions": 10_000}
+    config = {**done.config, "run_config": {**done.config["run_config"], **policy}}
+    first = replace(done, run_id="often", config=config, status=RunStatus.FAILED, exit_code=75)
+    often = SHALLOW_FRAMES // 2
+    chain = [
+        replace(first, run_id=f"often-p{n}", generation=n + 1, status=status)
+        for n, status in enumerate([RunStatus.FAILED] * (often - 1) + [RunStatus.COMPLETED], 1)
+    ]
+    with Database(bench.workspace.settings.database_url).writing() as connection:
+        connection.execute(insert(runs), [to_row(one) for one in (first, *chain)])
+    sensor = TrainingRunSensor(task_id="wait", run_id="often", deferrable=False, mode="reschedule")
+
+    # when
+    with shallow_stack():
+        looked = sensor.poke(context_of(FakeTaskInstance()))
+
+    # then
+    assert looked.is_done
+    assert looked.xcom_value is not None
+    assert looked.xcom_value["run_id"] == f"often-p{often}"
+
+
+@pytest.mark.parametrize(
+    ("looks", "refused"),
+    [
+        ({"poke_interval": 45.0}, None),
+        ({"poke_interval": 46.0}, "a poke_interval of at most 45 seconds"),
+        ({"exponential_backoff": True, "max_wait": 45.0}, None),
+        ({"exponential_backoff": True}, "a max_wait of at most 45 seconds"),
+    ],
+)
 def test_a_sensor_whose_looks_would_not_keep_its_run_alive_says_so(
-    bench: Bench, poke_seconds: float, *, is_seldom: bool
+    bench: Bench, looks: dict[str, Any], refused: str | None
 ) -> None:
     # given
     bench.box.repair()
@@ -159,12 +197,11 @@ def test_a_sensor_whose_looks_would_not_keep_its_run_alive_says_so(
         run_id=run.run_id,
         deferrable=False,
         mode="reschedule",
-        poke_interval=poke_seconds,
+        **looks,
     )
 
     # when
-    refused = pytest.raises(AirflowFailException, match="poke_interval of at most 45 seconds")
-    with refused if is_seldom else nullcontext():
+    with pytest.raises(AirflowFailException, match=refused) if refused else nullcontext():
         looked = sensor.poke(context_of(FakeTaskInstance()))
         assert not looked.is_done
 
