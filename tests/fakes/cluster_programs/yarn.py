@@ -33,7 +33,7 @@ def main(folder: Path, argv: list[str]) -> None:
         _show(folder, words["-status"])
     elif argv[0] == "application" and "-kill" in words:
         _kill(folder, words["-kill"])
-    elif argv[0] == "logs" and words["-am"] == "1":
+    elif argv[0] == "logs" and words["-am"] == "1" and words["-log_files"] == "stdout,stderr":
         _log(folder, words["-applicationId"])
     else:
         begun_driver.fail(f"Invalid Command Usage : {argv}")

@@ -24,6 +24,7 @@ _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0  # of a question, which begins a Java
 _SUBMIT_SECONDS = 1800.0  # it may have to bring packages first
 _SHOWN_LINES = 8
+_MOST_BYTES = 4 * 2**20  # of an answer
 _CALM = re.compile(r"^\S+ \S+ (INFO|DEBUG|TRACE) |^\s*(at |\.\.\. )|^\s*$|^WARNING: ")
 _LAST_FAULT = "Exception in thread "  # what comes before was got over
 _UNHEARD = re.compile(
@@ -39,6 +40,7 @@ class Answer(NamedTuple):
 
     exit_code: int
     words: str
+    is_cut: bool = False  # at its beginning
 
     def last_words(self) -> str:
         """The last lines that are no mere information, as one."""
@@ -101,7 +103,10 @@ class Submission:
         check: Callable[[], None],
         patience: float = _PATIENCE_SECONDS,
     ) -> Answer:
-        """Run a program to its end, or until `check` raises; it is quiet about what it is told."""
+        """Run a program to its end, or until `check` raises; it is quiet about what it is told.
+
+        Of what it says, the last 4 MiB count.
+        """
         own_pid = os.getpid()
         path = self.scratch.file("answer")
         with open(path, "w+b") as words:
@@ -125,8 +130,10 @@ class Submission:
                     time.sleep(_LOOK_SECONDS)
             finally:
                 _end(child)
-            words.seek(0)
-            return Answer(child.returncode, words.read().decode(errors="replace"))
+            surplus = words.seek(0, os.SEEK_END) - _MOST_BYTES
+            words.seek(max(0, surplus))
+            said = words.read(_MOST_BYTES).decode(errors="replace")
+            return Answer(child.returncode, said, surplus > 0)
 
     def close(self) -> None:
         """Remove what may be secret."""

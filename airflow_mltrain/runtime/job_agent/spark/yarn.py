@@ -22,6 +22,7 @@ _STATE_COLUMN = 5  # of a list, after tabs
 _FINISHED, _FAILED, _KILLED = "FINISHED", "FAILED", "KILLED"
 _LONGEST_NAME, _DIGITS = 80, 10  # of a tag, which has at most 100 letters
 _ENDLESS = "3650d"  # the script begins after its files have come, and may make its session late
+_LOG_FILES = "stdout,stderr"  # others have the variables of the application in them
 _LOG_SECONDS, _LOG_PAUSE_SECONDS = 20.0, 2.0
 
 
@@ -121,17 +122,20 @@ class YarnMaster:
 
     def save_log(self, driver: str, path: str) -> str:
         is_to_come = self._state in (_FINISHED, _FAILED)
+        asked = ["logs", "-applicationId", driver, "-am", "1"]
         deadline = time.monotonic() + (_LOG_SECONDS if is_to_come else 0)
         while True:
-            answer = self._ask(["logs", "-applicationId", driver, "-am", "1"], lambda: None)
+            answer = self._ask([*asked, "-log_files", _LOG_FILES], lambda: None)
             if answer.exit_code == 0 and "LogType:" in answer.words:
                 break
             if time.monotonic() > deadline:
-                words = "YARN gives no log of the driver yet: yarn logs -applicationId {} -am 1"
-                return words.format(driver)
+                return "YARN gives no log of the driver yet: yarn {}".format(" ".join(asked))
             time.sleep(_LOG_PAUSE_SECONDS)  # logs are gathered once an application has ended
         with open(path, "w", encoding="utf-8") as file:
             file.write(answer.words)
+        if answer.is_cut:
+            words = "spark.log is the end of what the driver's Java said; all of it: yarn {}"
+            return words.format(" ".join(asked))
         return ""
 
     def close(self) -> None:
