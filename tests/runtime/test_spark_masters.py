@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mltrain.runtime.job_agent.spark.cluster import Cluster
+from airflow_mltrain.runtime.job_agent.spark.diagnosis import diagnose
 from airflow_mltrain.runtime.job_agent.spark.gateway import Gateway
 from airflow_mltrain.runtime.job_agent.spark.kubernetes import label_of, pod_of
 from airflow_mltrain.runtime.job_agent.spark.master import MasterError, UnheardError
@@ -87,11 +88,22 @@ def test_an_odd_page_of_a_master_is_as_none(content: bytes) -> None:
         gateway = Gateway([(_HOST, port)])
 
         assert cluster.list_workers() is None
+        assert cluster.find_version() is None
         assert "pages were not reached" in cluster.describe()
         with pytest.raises((UnheardError, MasterError)):
             gateway.create("", "python3", {}, {}, "")
         with suppress(UnheardError):  # as of a master that does not answer
             assert gateway.status("driver-1") is None
+
+
+def test_a_master_of_another_version_is_told_by_its_pages() -> None:
+    with _page(b'<img/><span class="version me-3">4.2.0</span>') as port:
+        cluster = Cluster(f"spark://{_HOST}:{port}", f"http://{_HOST}:{port}")
+
+        reason = diagnose("All masters are unresponsive! Giving up.", cluster, "4.0.1")
+
+    assert "(4.0.1 here, 4.2.0 there)" in str(reason)
+    assert "`spark_home`" in str(reason)
 
 
 def test_pages_below_a_path_are_not_reached() -> None:

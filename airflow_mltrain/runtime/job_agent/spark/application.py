@@ -72,8 +72,15 @@ class DriverPages:
 
 
 def _ask(address: Optional[str], path: str) -> Any:
-    if address is None:
+    text = None if address is None else read_page(address, path)
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
         return None
+
+
+def read_page(address: str, path: str) -> Optional[str]:
+    """What the page at host:port says; None where it does not."""
     try:
         connection = http.client.HTTPConnection(address, timeout=_PATIENCE_SECONDS)
     except http.client.InvalidURL:  # pages that are below a path
@@ -81,7 +88,8 @@ def _ask(address: Optional[str], path: str) -> Any:
     try:
         connection.request("GET", path, headers={"Accept": "application/json"})
         answer = connection.getresponse()
-        return json.loads(answer.read()) if answer.status == http.client.OK else None
+        content = answer.read()
+        return content.decode(errors="replace") if answer.status == http.client.OK else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:

@@ -4,10 +4,13 @@ import re
 import socket
 from typing import Any, Dict, List, Optional, Protocol, Tuple
 
-from .application import ask_master
+from .application import ask_master, read_page
 
 _UNITS = {"b": 2.0**-20, "k": 2.0**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20, "p": 2.0**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
+_VERSION = re.compile(
+    r'class="version[^"]*"[^>]*>\s*v?(\d[^<\s]*)'
+)  # in the head of Spark's pages
 _PAGES_PORT, _REST_PORT = 8080, 6066
 _CONNECT_SECONDS = 3.0
 
@@ -57,24 +60,30 @@ class Cluster:
         return None
 
     def find_version(self) -> Optional[str]:
-        """The version of Spark that its master runs, where it has a REST gateway."""
+        """The version of Spark that its master runs, by its REST gateway or its pages."""
         for host, _ in self._masters:
             path = "/v1/submissions/status/none"
             told = ask_master("{}:{}".format(host, _REST_PORT), path)
             if isinstance(told, dict) and told.get("serverSparkVersion"):
                 return str(told["serverSparkVersion"])
+        for address in self._page_addresses():
+            match = _VERSION.search(read_page(address, "/") or "")
+            if match:
+                return match.group(1)
         return None
 
     def list_workers(self) -> Optional[List[Dict[str, int]]]:
         """The live workers: cores, and memory in MiB; None where the master does not tell."""
-        addresses = ["{}:{}".format(host, _PAGES_PORT) for host, _ in self._masters]
-        if self._pages:
-            addresses = [re.sub(r"^https?://|/+$", "", self._pages)]
-        for address in addresses:
+        for address in self._page_addresses():
             workers = _read_workers(ask_master(address, "/json/"))
             if workers is not None:
                 return workers
         return None
+
+    def _page_addresses(self) -> List[str]:
+        if self._pages:
+            return [re.sub(r"^https?://|/+$", "", self._pages)]
+        return ["{}:{}".format(host, _PAGES_PORT) for host, _ in self._masters]
 
 
 def _read_workers(told: Any) -> Optional[List[Dict[str, int]]]:
