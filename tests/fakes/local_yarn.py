@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ class LocalYarn(LocalCluster):
         super().__init__(folder, java)
         self.write_program("spark/bin/spark-submit", "yarn_submit")
         self.write_program("hadoop/bin/yarn", "yarn")
+        self.write_program("kerberos/kinit", "kinit")
 
     def connection(self, **mltrain: Any) -> dict[str, Any]:
         """An Airflow connection that puts drivers here."""
@@ -28,6 +30,7 @@ class LocalYarn(LocalCluster):
             "environment_variables": {
                 "HADOOP_HOME": str(self.folder / "hadoop"),
                 "JAVA_HOME": str(self.folder / "java"),
+                "PATH": f"{self.folder / 'kerberos'}:{os.environ['PATH']}",
             },
             **mltrain,
         }

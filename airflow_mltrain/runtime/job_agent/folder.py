@@ -13,7 +13,8 @@ from .job_state import read_job_state
 from .removal import open_up
 
 TERMINAL = ("Completed", "Failed", "Canceled")
-SPARK_SECRETS = ("spark/properties", "spark/keytab")  # as `spark/command.py` writes them
+# As `spark/command.py` writes them.
+SPARK_SECRETS = ("spark/properties", "spark/keytab", "spark/tickets")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 _RESERVE_BYTES = 16 * 1024
 _STATE_BYTES = 1024 * 1024

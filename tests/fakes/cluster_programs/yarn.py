@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ def main(folder: Path, argv: list[str]) -> None:
     if "-status" in argv and (folder / "is-silent").exists():
         (folder / "was-asked").touch()
         time.sleep(300)
+    if (folder / "wants-tickets").exists() and not Path(os.environ["KRB5CCNAME"]).exists():
+        begun_driver.fail("java.io.IOException: Client cannot authenticate via:[TOKEN, KERBEROS]")
     words = dict(zip(argv[1::2], argv[2::2], strict=False))
     if argv[:2] == ["application", "-list"]:
         assert argv[2::2] == ["-appTags", "-appStates"]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     Make = Callable[..., ComputeTarget]
 
+_KEYTAB = {"keytab": "a2V5dGFiLXNlY3JldA==", "principal": "me@EXAMPLE.ORG"}  # keytab-secret
 _UNTIL_RELEASED = """
 import os, time
 open(os.environ["OUTSIDE"] + f"/began-{os.getpid()}", "w").close()
@@ -339,6 +340,59 @@ def test_a_queue_without_room_is_waited_for_as_long_as_the_target_says(
     assert "`executor_timeout_seconds`" in str(ended.reason)
     (place,) = yarn.places
     assert yarn.is_killed(place)
+
+
+def test_a_keytab_without_kinit_is_refused_before_anything_is_submitted(
+    bench: SparkJobBench, yarn: LocalYarn, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = yarn.folder / "bare"
+    bare.mkdir()
+    for program in ("sh", "python3"):
+        (bare / program).symlink_to(str(shutil.which(program)))
+    connection = yarn.connection()
+    connection["extra"] |= _KEYTAB
+    connection["extra"]["mltrain"]["environment_variables"]["PATH"] = str(bare)
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
+    target = connect("cluster", settings)
+
+    ended = wait_until_ended(target, bench.python(target, "print('never')"))
+
+    assert (ended.status, ended.exit_code) == (RunStatus.FAILED, 127), ended
+    assert "there is no program 'kinit'" in str(ended.reason)
+    assert not yarn.places
+    kept = settings.local_root.with_name("spark-cluster") / "runs" / bench.run_ids[-1]
+    files = [path.read_bytes() for path in kept.rglob("*") if path.is_file()]
+    assert not [one for one in files if b"keytab-secret" in one]
+
+
+def test_a_keytab_gives_the_ticket_by_which_yarn_is_asked(
+    bench: SparkJobBench, yarn: LocalYarn, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    yarn.set("wants-tickets")
+    yarn.set("is-full")
+    connection = yarn.connection()
+    connection["extra"] |= _KEYTAB
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
+    target = connect("cluster", settings)
+    run_id = bench.python(target, _UNTIL_RELEASED)
+    wait_for((yarn.folder / "logins").exists, 30)
+
+    # when the ticket is no good any more
+    folder = settings.local_root.with_name("spark-cluster") / "runs" / run_id
+    (tickets,) = folder.rglob("tickets")
+    tickets.unlink()
+    wait_for(lambda: len((yarn.folder / "logins").read_text().splitlines()) > 1, 30)
+    target.cancel(run_id)
+    ended = wait_until_ended(target, run_id)
+
+    # then
+    assert ended.status is RunStatus.CANCELED, ended
+    assert set((yarn.folder / "logins").read_text().split()) == {"me@EXAMPLE.ORG"}
+    (place,) = yarn.places
+    assert yarn.is_killed(place)
+    kept = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    assert not [one for one in kept if b"keytab-secret" in one]
 
 
 def test_without_the_program_yarn_nothing_is_submitted_and_the_check_says_so(

@@ -36,6 +36,9 @@ class Launch(NamedTuple):
     properties: Dict[str, str]  # that Spark was given in a file
 
 
+TICKETS = "tickets"  # of Kerberos, in a driver's folder
+
+
 class Scratch:
     """A folder for the files of one driver, under a path that Spark takes as it is."""
 
@@ -78,7 +81,7 @@ class Scratch:
         if self._is_elsewhere:
             shutil.rmtree(self.path, ignore_errors=True)
             return
-        for name in ("properties", "keytab"):
+        for name in ("properties", "keytab", TICKETS):
             if os.path.exists(self.file(name)):
                 os.unlink(self.file(name))
 

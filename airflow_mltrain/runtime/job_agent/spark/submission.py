@@ -11,6 +11,7 @@ from .. import process
 from ..folder import JobFolder
 from .command import (
     KEYTAB,
+    TICKETS,
     Scratch,
     encode_properties,
     find_java,
@@ -96,6 +97,19 @@ class Submission:
         """Have spark-submit ask its master; UnheardError where it does not end."""
         argv = [self._program, "--master", self.master, *self._file({}), *words]
         return self.run(argv, check)
+
+    def has_keytab(self) -> bool:
+        """Whether programs that know no keytab have to be given a ticket."""
+        return self._keytab is not None
+
+    def log_in(self, kinit: str, check: Callable[[], None]) -> None:
+        """Have a ticket by the keytab, for some hours; UnheardError where none is to be had."""
+        self.variables["KRB5CCNAME"] = self.scratch.file(TICKETS)
+        words = self._words
+        principal, keytab = (words[words.index(name) + 1] for name in ("--principal", "--keytab"))
+        answer = self.run([kinit, "-k", "-t", keytab, principal], check)
+        if answer.exit_code != 0:
+            raise UnheardError("kinit: " + answer.last_words())
 
     def run(
         self,

@@ -18,6 +18,10 @@ _FIELD = re.compile(r"^\t([A-Z][A-Za-z -]*?) : ?(.*)$")
 _NOT_THERE = re.compile(r"doesn't exist in RM")
 # Its container is seen to have ended; otherwise a node that nobody hears may still run it.
 _SEEN_TO_END = re.compile(r"exited with\s+exitCode: (?!-)")
+_NO_TICKET = re.compile(
+    r"GSS initiate failed|[Nn]o valid credentials|Client cannot authenticate via"
+    r"|Failed to find any Kerberos tgt"
+)
 _STATE_COLUMN = 5  # of a list, after tabs
 _FINISHED, _FAILED, _KILLED = "FINISHED", "FAILED", "KILLED"
 _LONGEST_NAME, _DIGITS = 80, 10  # of a tag, which has at most 100 letters
@@ -53,7 +57,8 @@ class YarnMaster:
         self._told, self._submission = told, submission
         self._tag = tag_of(submission.run_id)
         self._yarn = find_yarn(submission.variables)
-        self._has_asked = False
+        self._kinit = find_kinit(submission.variables) if submission.has_keytab() else None
+        self._has_asked = self._is_logged_in = False
         self._pages: Optional[str] = None
         self._state = self._diagnosis = ""
 
@@ -169,7 +174,15 @@ class YarnMaster:
         return min(found, key=lambda one: one.is_over).application_id
 
     def _ask(self, words: List[str], check: Callable[[], None]) -> Answer:
-        return self._submission.run([self._yarn, *words], check)
+        argv = [self._yarn, *words]
+        if self._kinit is not None and not self._is_logged_in:
+            self._submission.log_in(self._kinit, check)
+            self._is_logged_in = True
+        answer = self._submission.run(argv, check)
+        if self._kinit is not None and _NO_TICKET.search(answer.words):  # any more
+            self._submission.log_in(self._kinit, check)
+            answer = self._submission.run(argv, check)
+        return answer
 
 
 def find_yarn(variables: Dict[str, str]) -> str:
@@ -183,6 +196,18 @@ def find_yarn(variables: Dict[str, str]) -> str:
             "there is no program 'yarn' where the driver is submitted, by which its application "
             "is found and ended: install the cluster's Hadoop client there, and name its folder "
             "as HADOOP_HOME in `environment_variables` of the compute target's settings"
+        )
+        raise LaunchError(words, exit_code=127)
+    return found
+
+
+def find_kinit(variables: Dict[str, str]) -> str:
+    """The path of Kerberos's program `kinit`; LaunchError where it is not there."""
+    found = shutil.which("kinit", path=variables.get("PATH", os.defpath))
+    if found is None:
+        words = (
+            "there is no program 'kinit' where the driver is submitted, by which the connection's "
+            "keytab gives `yarn` a ticket: install that of Kerberos there"
         )
         raise LaunchError(words, exit_code=127)
     return found
