@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mltrain import Run, Workspace
+from airflow_mltrain.runs.exit_action import is_preempted
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.history_bench import a_run
@@ -344,3 +345,22 @@ def test_runs_are_canceled_whatever_is_wrong_with_another_one(
     again = answer_of("cancel", run.run_id, directory=project)
     assert again.returncode == 0
     assert again.stdout.decode() == f"run {run.run_id} has ended before: Canceled\n"
+
+
+def test_a_cancel_reaches_the_run_in_which_a_preempted_one_goes_on(
+    workspace: Workspace, project: Path
+) -> None:
+    # given
+    policy = {"run_config": {"exit_code_policy": {"75": "preempted"}, "max_preemptions": 3}}
+    ended = {"config": policy, "status": RunStatus.FAILED, "exit_code": 75}
+    workspace.history.add(a_run("spot", **ended))
+    workspace.history.add(a_run("spot-p1", **ended))
+
+    # when
+    answer = answer_of("cancel", "spot", directory=project)
+
+    # then
+    assert answer.stdout.decode() == "run spot-p1 goes on no longer\n"
+    assert not is_preempted(workspace.history.get("spot-p1"))
+    again = answer_of("cancel", "spot", directory=project)
+    assert again.stdout.decode() == "run spot-p1 has ended before: Failed\n"
