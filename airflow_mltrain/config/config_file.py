@@ -12,6 +12,7 @@ import yaml  # type: ignore[import-untyped] # its stubs are a package of their o
 
 from airflow_mltrain.config.command_job_reading import CommandJobReading
 from airflow_mltrain.config.conda_dependencies import CondaDependencies
+from airflow_mltrain.config.conda_section import change_packages
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.file_keys import Lack, report
 from airflow_mltrain.config.model import ConfigModel
@@ -23,7 +24,7 @@ from airflow_mltrain.config.run_config_reading import (
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.saved_file import write_whole
 from airflow_mltrain.config.script_run import ScriptRunConfig
-from airflow_mltrain.config.yaml_document import Location, YamlDocument, read_text
+from airflow_mltrain.config.yaml_document import Location, YamlDocument, construct, read_text
 from airflow_mltrain.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -239,7 +240,9 @@ def _edit(origin: Origin | None, values: Mapping[Location, Any]) -> str:
             whole = values.get(_ENVIRONMENT) or _nest(values).get("environment")
             changes = {key: one for key, one in changes.items() if key[:1] != _ENVIRONMENT}
             changes[_ENVIRONMENT] = whole
-        return origin.document.edited(changes)
+        return origin.document.edited(
+            {key: _merge(origin, key, value) for key, value in changes.items()}
+        )
     plain = write_run_configuration(RunConfiguration())
     kept = {key: one for key, one in values.items() if one not in (plain.get(key), None, [], {})}
     for key in (("maxRunDurationSeconds",), ("prepareTimeoutSeconds",)):
@@ -249,6 +252,21 @@ def _edit(origin: Origin | None, values: Mapping[Location, Any]) -> str:
             )
     kept |= {key: values[key] for key in (("target",), ("framework",))}
     return str(yaml.safe_dump(_nest(kept), sort_keys=False, allow_unicode=True))
+
+
+def _merge(origin: Origin, location: Location, value: Any) -> Any:
+    """The value that a key is to have, with what the file alone says below it."""
+    node = origin.document.find(*location)
+    if not isinstance(node, yaml.MappingNode) or not isinstance(value, dict):
+        return value
+    said = construct(node)
+    if location[-1] == "condaDependencies":
+        return change_packages(said, value)
+    before = origin.values.get(location)
+    if not isinstance(before, dict):
+        return value
+    kept = {key: one for key, one in said.items() if key not in before or key in value}
+    return kept | {key: one for key, one in value.items() if before.get(key) != one}
 
 
 def _nest(values: Mapping[Location, Any]) -> dict[str, Any]:

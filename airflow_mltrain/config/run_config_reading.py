@@ -258,7 +258,7 @@ class _EnvironmentReader:
         python.conda_packages, python.conda_channels = found.conda_packages, found.channels
         python.constraints = list(keys.constraints or ())
         python.index = type(python.index).model_validate(found.pip.index)
-        own = [one for one in found.pip.packages if _name(one) not in _SDK]
+        own = [one for one in found.pip.packages if not is_sdk(one)]
         if len(own) < len(found.pip.packages):
             key = "condaDependencies" if keys.conda_dependencies else "condaDependenciesFile"
             remedy = "Azure ML's own SDK is left out of it: it answers scripts, and keeps nothing"
@@ -337,9 +337,10 @@ def _texts(values: dict[str, Any] | None) -> dict[str, Any] | None:
     return {key: value if isinstance(value, dict) else str(value) for key, value in values.items()}
 
 
-def _name(requirement: str) -> str:
+def is_sdk(requirement: str) -> bool:
+    """Whether a requirement is Azure ML's own SDK, which is left out."""
     end = next((i for i, c in enumerate(requirement) if not (c.isalnum() or c in "-_.")), None)
-    return canonicalize_name(requirement[:end])
+    return canonicalize_name(requirement[:end]) in _SDK
 
 
 def project_of(path: Path) -> Path:

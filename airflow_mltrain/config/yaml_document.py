@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import yaml  # type: ignore[import-untyped] # its stubs are a package of their o
 from pydantic.alias_generators import to_snake
 
 from airflow_mltrain.config.small_file import read_small
+from airflow_mltrain.config.yaml_edit import Edit, append, change, replace, write
 from airflow_mltrain.errors import ConfigurationError
 
 Location: TypeAlias = tuple[int | str, ...]
@@ -85,7 +85,11 @@ class YamlDocument:
 
     def edited(self, changes: Mapping[Location, Any]) -> str:
         """The text with other values in some places, and every other character as it was."""
-        edits = [self._edit(location, value) for location, value in self._join(changes).items()]
+        edits = [
+            edit
+            for location, value in self._join(changes).items()
+            for edit in self._edit(location, value)
+        ]
         text = self.text
         edits.sort(key=lambda edit: edit[:2])
         for start, end, new in reversed(edits):
@@ -103,30 +107,19 @@ class YamlDocument:
                 )
         return ConfigurationError(f"{self.path}: a value is not of its type; write it in quotes")
 
-    def _edit(self, location: Location, value: Any) -> tuple[int, int, str]:
+    def _edit(self, location: Location, value: Any) -> list[Edit]:
         """From where to where there is to be which text."""
         key, node, depth = self._descend(location)
         if depth == len(location) and key is not None and node is not None:
-            return self._replace(key, node, _write(value))
+            edits = change(self.text, node, value)
+            return [replace(self.text, key, node, value)] if edits is None else edits
         for part in reversed(location[depth + 1 :]):
             value = {part: value}
-        line = f"{location[depth]}: {_write(value)}"
         if node is None or (depth == 0 and not node.flow_style):
             gap = "" if self.text.endswith("\n") or not self.text else "\n"
-            return len(self.text), len(self.text), f"{gap}{line}\n"
-        if node.flow_style:
-            start = int(node.start_mark.index) + 1
-            return start, start, line + (", " if node.value else "")
-        first = node.value[0][0].start_mark
-        return first.index, first.index, f"{line}\n{' ' * first.column}"
-
-    def _replace(self, key: yaml.Node, node: yaml.Node, new: str) -> tuple[int, int, str]:
-        """A value stays where it is on the line of its key, and else gets there."""
-        behind_colon = self.text.index(":", key.end_mark.index) + 1
-        is_beside = key.end_mark.line == node.start_mark.line
-        if is_beside and node.start_mark.index > behind_colon:
-            return node.start_mark.index, _end(self.text, node), new
-        return behind_colon, max(behind_colon, _end(self.text, node)), f" {new}"
+            line = f"{location[depth]}: {write(value)}"
+            return [(len(self.text), len(self.text), f"{gap}{line}\n")]
+        return [append(self.text, node, {str(location[depth]): value})]
 
     def _join(self, changes: Mapping[Location, Any]) -> dict[Location, Any]:
         """The changes, those below a key that is not there, or has no keys, as one."""
@@ -171,6 +164,11 @@ class YamlDocument:
                     )
                 seen.add(key.value)
                 self._check(value, depth + 1)
+
+
+def construct(node: yaml.Node) -> Any:
+    """What a node of a document says, as plain data."""
+    return yaml.SafeLoader("").construct_object(node, deep=True)
 
 
 def compose(path: Path, text: str) -> yaml.Node | None:
@@ -219,19 +217,3 @@ def _find(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Node
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part], node.value[part]
     return None
-
-
-def _end(text: str, node: yaml.Node) -> int:
-    """Where a value ends; PyYAML takes blank lines and comments that follow for a part of it."""
-    end = int(node.end_mark.index)
-    if isinstance(node, yaml.ScalarNode):
-        return len(text[:end].rstrip("\n")) if node.style in ("|", ">") else end
-    if node.flow_style:
-        return end
-    last = node.value[-1]
-    return _end(text, last[1] if isinstance(last, tuple) else last)
-
-
-def _write(value: Any) -> str:
-    """A value as JSON, which is YAML on one line."""
-    return json.dumps(value, ensure_ascii=False)

@@ -240,11 +240,10 @@ def test_what_was_changed_is_saved_and_everything_else_is_as_it_was(project: Pat
     assert load(file) == config
     lines = file.read_text().splitlines()
     was = CLUSTER.splitlines()
-    packages = '["python=3.11", {"pip": ["scikit-learn==1.5.0", "pandas"]}]'
     assert [line for line in lines if line not in was] == [
         'arguments: ["--alpha", 1]',
         'target: "another"',
-        f'    condaDependencies: {{"channels": [], "dependencies": {packages}}}',
+        '        - "pandas"',
         "resources: {gpus: 2}",
         "prepareTimeoutSeconds: 60",
     ]
@@ -264,7 +263,7 @@ def test_a_command_job_keeps_what_is_not_here(project: Path) -> None:
     assert load(file) == config
     assert (
         text.replace('"local"', "azureml:gpu-box").replace(
-            '{"model": "ridge", "stage": "2"}', "{model: ridge}"
+            '{model: ridge, "stage": "2"}', "{model: ridge}"
         )
         == JOB
     )
@@ -384,6 +383,110 @@ def test_what_somebody_wrote_into_the_file_since_is_not_undone(project: Path) ->
     (project / ".azureml" / "other").write_text("target: local\n")
     with pytest.raises(ConfigurationError, match="was changed since it was loaded"):
         again.save(project)
+
+
+PACKAGES = """\
+script: train.py
+environment:
+  name: sk
+  python:
+    condaDependencies:
+      name: project   # of conda
+      channels: [conda-forge]
+      dependencies:
+      # the Python
+      - python=3.11   # as on the cluster
+      - pip:
+        # from our own index
+        - --index-url https://me:pw@packages.example/simple
+        - azureml-defaults
+        - numpy==2.0  # not 2.1
+        # last
+"""
+VARIABLES = """\
+script: train.py
+environmentVariables:
+  # how much is said
+  LEVEL: debug   # more
+  SEED: 0.10
+  # where
+  HOST: here
+spark:
+  configuration:
+    spark.app.name: Azure ML Experiment   # the SDK's
+    spark.speculation: 1   # mine
+tags: {"a": "1"}
+"""
+
+
+def test_a_package_more_is_a_line_more(project: Path) -> None:
+    # given
+    file = project / ".azureml" / "mine.runconfig"
+    file.write_text(PACKAGES)
+    config = load(file)
+    assert isinstance(config.environment, Environment)
+
+    # when
+    config.environment.python.conda_dependencies.add_pip_package("pandas")
+    config.save()
+    added = file.read_text()
+    config.environment.python.conda_dependencies.remove_pip_package("numpy")
+    config.environment.python.conda_dependencies.set_python_version("3.12")
+    config.save()
+
+    # then
+    assert added == PACKAGES.replace("# not 2.1\n", '# not 2.1\n        - "pandas"\n')
+    assert load(file) == config
+    assert file.read_text() == PACKAGES.replace("- numpy==2.0  # not 2.1", '- "pandas"').replace(
+        "- python=3.11   # as on the cluster", '- "python=3.12"'
+    )
+    config.environment.python.conda_dependencies.set_pip_index_url("https://a:b@other.example/x")
+    with pytest.raises(ConfigurationError, match="not written to files"):
+        config.save()
+
+
+def test_packages_in_another_order_and_of_conda_are_saved(project: Path) -> None:
+    # given
+    file = project / ".azureml" / "mine.runconfig"
+    file.write_text(PACKAGES)
+    config = load(file)
+    assert isinstance(config.environment, Environment)
+
+    # when
+    packages = config.environment.python.conda_dependencies
+    packages.set_pip_requirements(["pandas", "numpy==2.0", "scipy"])
+    packages.add_conda_package("gcc")
+    packages.add_channel("bioconda")
+    config.save()
+
+    # then
+    assert load(file) == config
+    assert "# from our own index" in file.read_text()
+    assert "name: project   # of conda" in file.read_text()
+    assert "- azureml-defaults" in file.read_text()
+
+
+def test_a_variable_more_or_less_leaves_the_others_and_their_comments(project: Path) -> None:
+    # given
+    file = project / ".azureml" / "mine.runconfig"
+    file.write_text(VARIABLES)
+    config = load(file)
+
+    # when
+    config.run_config.environment_variables["LEVEL"] = "info"
+    del config.run_config.environment_variables["HOST"]
+    config.run_config.environment_variables["yes"] = "1"
+    config.run_config.spark.configuration["spark.new"] = "2"
+    config.tags["b"] = "2"
+    config.save()
+
+    # then
+    assert load(file) == config
+    assert file.read_text() == VARIABLES.replace("LEVEL: debug", 'LEVEL: "info"').replace(
+        "  HOST: here\n", ""
+    ).replace("SEED: 0.10\n", 'SEED: 0.10\n  "yes": "1"\n').replace(
+        "1   # mine\n", '1   # mine\n    spark.new: "2"\n'
+    ).replace('{"a": "1"}', '{"a": "1", "b": "2"}')
 
 
 def test_credentials_are_not_lost_silently(project: Path) -> None:

@@ -65,7 +65,7 @@ def test_only_what_is_changed_is_changed(changes: dict[Location, Any]) -> None:
 def test_what_is_not_changed_stays_as_it_was() -> None:
     assert YamlDocument.parse(Path("f"), TEXT).edited({}) == TEXT
     assert YamlDocument.parse(Path("f"), "").edited({("a",): 1}) == "a: 1\n"
-    assert YamlDocument.parse(Path("f"), "a: {}").edited({("a", "b"): 1}) == "a: {b: 1}"
+    assert YamlDocument.parse(Path("f"), "a: {}").edited({("a", "b"): 1}) == 'a: {"b": 1}'
 
 
 def test_a_place_is_a_line() -> None:
