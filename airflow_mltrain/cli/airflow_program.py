@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
 from airflow_mltrain.cli.catalogue import COMMANDS, GROUPS
 from airflow_mltrain.cli.command import Command
-from airflow_mltrain.cli.program import DESCRIPTION, PROGRAM, main
+from airflow_mltrain.cli.program import DESCRIPTION, PROGRAM, main, split
 
 
 def get_commands() -> list[GroupCommand]:
@@ -31,6 +32,13 @@ class _AllOptions(Arg):
 
     def add_to_parser(self, parser: ArgumentParser) -> None:
         self._command.define(parser)
+        parse = parser.parse_known_args
+
+        def parse_ours(words: Any = None, namespace: Any = None) -> Any:
+            return parse(split(["run", *words])[0][1:], namespace)
+
+        if self._command.words == "run":  # what stands behind -- is not Airflow's to understand
+            parser.parse_known_args = parse_ours  # type: ignore[assignment, method-assign]
 
 
 def _action(command: Command) -> ActionCommand:

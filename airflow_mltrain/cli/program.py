@@ -22,7 +22,7 @@ _FAILED, _INTERRUPTED = 1, 130  # usage errors are argparse's: 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; raises SystemExit for a usage error."""
-    words, behind = _split(sys.argv[1:] if argv is None else argv)
+    words, behind = split(sys.argv[1:] if argv is None else argv)
     arguments = _make_parser().parse_args(words)
     if behind:
         arguments.arguments += behind
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code
 
 
-def _split(argv: Sequence[str]) -> tuple[Sequence[str], list[str]]:
+def split(argv: Sequence[str]) -> tuple[Sequence[str], list[str]]:
     """What is for us, and what stands behind `run ... --`: argparse would take some of it."""
     if "--" not in argv or argv[0] != "run":
         return argv, []

@@ -34,6 +34,13 @@ def test_airflow_knows_every_command() -> None:
         with pytest.raises(SystemExit) as ended:
             parser.parse_args(["mltrain", *command.words.split(), "--help"])
         assert ended.value.code == 0
+    words = ["mltrain", "run", "train.py", "--tag", "a", "--", "-x", "--target", "--", "b"]
+    understood = parser.parse_args(words)
+    assert (understood.script, understood.tag, understood.target) == (
+        "train.py",
+        [("a", "")],
+        None,
+    )
 
 
 @pytest.mark.airflow
