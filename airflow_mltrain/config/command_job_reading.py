@@ -56,6 +56,9 @@ class CommandJobReading:
         return reading
 
     def _read(self, keys: CommandJobKeys) -> None:
+        spell = self.document.spell
+        keys.tags = spell(keys.tags, "tags")
+        keys.environment_variables = spell(keys.environment_variables, "environment_variables")
         said = keys.model_dump(exclude_none=True, exclude={"schema_"})
         for name, remedy in _LEFT_OUT.items():
             if said.get(name):
@@ -114,10 +117,11 @@ class CommandJobReading:
     def _read_input(self, name: str, value: object) -> str | None:
         location = ("inputs", name)
         if not isinstance(value, InputKeys):
-            return _text(value)
-        chosen = value.default if value.value is None else value.value
+            return _text(self.document.spell(value, *location))
+        key = "default" if value.value is None else "value"
+        chosen = getattr(value, key)
         if chosen is not None:
-            return _text(chosen)
+            return _text(self.document.spell(chosen, *location, key))
         if value.path is not None:
             self._lack(
                 (*location, "path"),
@@ -153,7 +157,7 @@ class CommandJobReading:
             if getattr(said, name):
                 remedy = "name a compute target that has it"
                 self.lacks.append(Lack(("resources", name), remedy))
-        arguments = said.docker_args or []
+        arguments = self.document.spell(said.docker_args or [], "resources", "docker_args")
         if isinstance(arguments, str):
             try:
                 arguments = list(shlex.split(arguments))

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from packaging.utils import canonicalize_name
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from airflow_mltrain.absent import MEMBERS
 from airflow_mltrain.config.conda_specification import (
@@ -33,6 +35,20 @@ _SDK_SPARK: Final = {
     "spark.yarn.maxAppAttempts": "1",
 }
 _DOCKER_UNUSED: Final = "it counts with docker.useDocker: true"
+
+_TEXTS: Final = (
+    ("command",),
+    ("arguments",),
+    ("environment_variables",),
+    ("tags",),
+    ("docker", "arguments"),
+    ("spark", "configuration"),
+)
+_ENVIRONMENT_TEXTS: Final = (
+    ("environment_variables",),
+    ("docker", "arguments"),
+    ("spark", "configuration"),
+)
 
 # The key, the values that ask for nothing, what to do instead, and whether it changes the run.
 _LACKS: Final[tuple[tuple[Location, tuple[Any, ...], str, bool], ...]] = (
@@ -118,6 +134,7 @@ class RunConfigReading:
         return reading
 
     def _read(self, keys: RunConfigKeys) -> None:
+        _spell(self.document, keys, _TEXTS, ())
         self._note(_LACKS, keys.model_dump(by_alias=True, exclude_none=True), ())
         docker = self._read_docker(keys)
         environment = self._read_environment(keys, uses_docker=docker is not None)
@@ -228,6 +245,7 @@ class _EnvironmentReader:
         self._uses_docker = uses_docker
 
     def read(self, keys: EnvironmentKeys) -> Environment | str:
+        _spell(self._document, keys, _ENVIRONMENT_TEXTS, self._above)
         said = keys.model_dump(by_alias=True, exclude_none=True)
         if keys.name and said.keys() <= {"name", "version"}:
             return f"{keys.name}:{keys.version}" if keys.version is not None else keys.name
@@ -316,12 +334,30 @@ class _EnvironmentReader:
         spark = environment.spark
         spark.repositories, spark.jars = said.repositories or [], said.jars or []
         spark.packages = [
-            f"{one.group}:{one.artifact}:{one.version}" for one in said.packages or ()
+            f"{one.group}:{one.artifact}:{self._spell_version(index, one.version)}"
+            for index, one in enumerate(said.packages or ())
         ]
         spark.configuration = _texts(said.configuration) or {}
 
+    def _spell_version(self, index: int, version: Any) -> Any:
+        location = ("spark", "packages", index, "version")
+        return self._document.spell(version, *self._above, *location)
+
     def _lack(self, location: Location, remedy: str, *, changes_run: bool = False) -> None:
         self._reading.lacks.append(Lack((*self._above, *location), remedy, changes_run))
+
+
+def _spell(
+    document: YamlDocument, keys: BaseModel, texts: tuple[tuple[str, ...], ...], above: Location
+) -> None:
+    """Let what counts as text be as it is written, where YAML takes it for a number."""
+    for *way, last in texts:
+        holder: Any = keys
+        for name in way:
+            holder = getattr(holder, name, None)
+        if holder is not None:
+            location = (*above, *map(to_camel, way), to_camel(last))
+            setattr(holder, last, document.spell(getattr(holder, last), *location))
 
 
 def _strip(value: Any) -> Any:

@@ -73,6 +73,18 @@ class YamlDocument:
         _, node, depth = self._descend(location)
         return node if depth == len(location) else None
 
+    def spell(self, value: Any, *location: int | str) -> Any:
+        """The value with its numbers as text where they are written otherwise: 0.10 is not 0.1."""
+        if isinstance(value, list):
+            return [self.spell(one, *location, index) for index, one in enumerate(value)]
+        if isinstance(value, dict):
+            return {key: self.spell(one, *location, key) for key, one in value.items()}
+        node = self.find(*location)
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and isinstance(node, yaml.ScalarNode) and node.value != str(value):
+            return node.value
+        return value
+
     @contextmanager
     def at(self, *location: int | str) -> Iterator[None]:
         """Say in errors of what is made of a key where that is in the file."""
@@ -213,7 +225,8 @@ def _find(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Node
     """The key and the value that `part` leads to; of an item of a list, the item twice."""
     if isinstance(node, yaml.MappingNode):
         names = (part, to_snake(str(part)))  # Azure ML takes either spelling
-        return next(((key, value) for key, value in node.value if key.value in names), None)
+        found = [(key, value) for key, value in node.value if key.value in names]
+        return next((one for one in found if one[0].value == part), found[0] if found else None)
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part], node.value[part]
     return None

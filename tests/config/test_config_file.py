@@ -123,6 +123,35 @@ def test_a_command_job_is_honoured(project: Path) -> None:
     assert config.tags == {"model": "ridge"}
 
 
+def test_what_counts_as_text_is_taken_as_it_is_written(tmp_path: Path) -> None:
+    # given
+    run_file = write(
+        tmp_path,
+        "script: a\narguments: [--scala, 2.10, 010, 0.5]\ntags: {v: 3.10}\n"
+        "environmentVariables: {V: 0.10}\nspark: {configuration: {spark.a: 1.0e+3}}\n"
+        "environment:\n  environmentVariables: {W: 007}\n"
+        "  spark:\n    packages: [{group: a.b, artifact: c, version: 3.10}]\n",
+    )
+    job_file = tmp_path / "job.yml"
+    job_file.write_text(
+        "command: a ${{inputs.x}} ${{inputs.y}}\ncode: .\ntags: {v: 3.10}\n"
+        "inputs: {x: 0.10, y: {type: number, default: 1.50}}\nenvironment_variables: {V: 0.10}\n"
+    )
+
+    # when
+    config, job = load(run_file), load(job_file)
+
+    # then
+    assert config.argv("python") == ["python", "a", "--scala", "2.10", "010", "0.5"]
+    assert (config.tags, job.tags) == ({"v": "3.10"}, {"v": "3.10"})
+    assert config.run_config.environment_variables == {"V": "0.10"}
+    assert config.run_config.spark.configuration == {"spark.a": "1.0e+3"}
+    assert isinstance(config.environment, Environment)
+    assert config.environment.environment_variables == {"W": "007"}
+    assert config.environment.spark.packages == ["a.b:c:3.10"]
+    assert (job.command, job.run_config.environment_variables) == ("a 0.10 1.50", {"V": "0.10"})
+
+
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
