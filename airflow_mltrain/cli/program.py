@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -18,11 +19,29 @@ from airflow_mltrain.errors import MLTrainError
 PROGRAM: Final = "mltrain"
 DESCRIPTION: Final = "Training runs and what they need."
 _FAILED, _INTERRUPTED = 1, 130  # usage errors are argparse's: 2
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code; raises SystemExit for a usage error."""
-    words, behind = split(sys.argv[1:] if argv is None else argv)
+    try:
+        return _obey(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:
+        _write_no_more()
+        return _FAILED
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _write_no_more()
+        print(f"{PROGRAM}: could not write: {error.strerror}", file=sys.stderr)
+        return _FAILED
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _obey(argv: Sequence[str]) -> int:
+    words, behind = split(argv)
     arguments = _make_parser().parse_args(words)
     if behind:
         arguments.arguments += behind
@@ -30,19 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name may have any letter
     try:
         exit_code = _carry_out(arguments)
-        sys.stdout.flush()
     except MLTrainError as error:
         sys.stdout.flush()
         print(f"{PROGRAM}: {printable_lines(str(error))}", file=sys.stderr)
         return _FAILED
-    except BrokenPipeError:
-        # Python flushes once more when it ends, and nobody reads that either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+    sys.stdout.flush()
     return exit_code
+
+
+def _write_no_more() -> None:
+    # Python flushes once more when it ends, and nobody reads that either.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def split(argv: Sequence[str]) -> tuple[Sequence[str], list[str]]:

@@ -9,6 +9,7 @@ from airflow_mltrain.cli.option import add_json, read_seconds
 from airflow_mltrain.runs.status import RunStatus
 
 _PAGE: Final = 20
+_MOST: Final = 1_000_000
 
 
 def define_list(parser: ArgumentParser) -> None:
@@ -184,6 +185,7 @@ def _read_tag(text: str) -> tuple[str, str]:
 
 
 def _read_count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
+    digits = text.lstrip("0")
+    if not digits.isdecimal() or len(digits) > len(str(_MOST)) or int(digits) > _MOST:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
+    return int(digits)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -63,6 +64,8 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         "reconcile --cancel",
         "env gc --max-gigabytes much",
         "list --limit 0",
+        "list --limit 99999999999999999999",
+        "logs a --tail 1000001",
         "list --status sleeping",
         "show",
     ],
@@ -144,3 +147,50 @@ def test_a_reader_who_has_seen_enough_gets_no_traceback(airflow_home: Path) -> N
     with listing:
         assert listing.stderr.read() == ""
     assert listing.returncode == 1
+
+
+@pytest.mark.parametrize("is_unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["list"], ["env", "list"]])
+def test_a_full_disk_is_one_message(
+    words: list[str], is_unbuffered: str, airflow_home: Path
+) -> None:
+    # given
+    assert not airflow_home.exists()
+    environment = {**os.environ, "PYTHONUNBUFFERED": is_unbuffered}
+
+    # when
+    with Path("/dev/full").open("wb") as full:
+        listing = subprocess.run(
+            [*_CLI, *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            check=False,
+        )
+
+    # then
+    assert listing.stderr == "mltrain: could not write: No space left on device\n"
+    assert listing.returncode == 1
+
+
+def test_an_interrupt_before_the_command_has_begun_is_told_like_any_other() -> None:
+    # given
+    interrupted = (
+        "import os, signal, sys\n"
+        "from airflow_mltrain.cli import main\n"
+        "def interrupt(frame, what, _):\n"
+        "    if frame.f_code.co_name == 'parse_args':\n"
+        "        sys.setprofile(None)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.setprofile(interrupt)\n"
+        "sys.exit(main(['list']))"
+    )
+
+    # when
+    listing = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, text=True, check=False
+    )
+
+    # then
+    assert (listing.returncode, listing.stderr) == (130, "mltrain: interrupted\n")
