@@ -55,7 +55,7 @@ class RunDetails:
     def _print(self) -> None:
         printed = ""
         for view, remark in self._views():
-            line = f"{view.run_id}  {remark}" if remark else render_text(_without_clock(view))
+            line = render_text(_without_clock(view), remark)
             if line != printed:
                 print(line, flush=True)  # noqa: T201 - what was asked for
                 printed = line

@@ -91,12 +91,13 @@ def render_html(view: RunView, remark: str = "") -> str:
     return _table((f"<b>{name}</b>", content) for name, content in rows)
 
 
-def render_text(view: RunView) -> str:
-    """The view in a line for a terminal."""
+def render_text(view: RunView, remark: str = "") -> str:
+    """The view in a line for a terminal, or instead of it what is amiss."""
     metrics = " ".join(f"{one.name}={one.last}" for one in view.metrics)
     facts = dict(view.facts)
     parts = [facts.get("Duration", ""), metrics, facts.get("Error", "").partition("\n")[0]]
-    line = "  ".join([f"{view.run_id}  {view.status}", *(part for part in parts if part)])
+    told = "  ".join([view.status, *(part for part in parts if part)])
+    line = f"{view.run_id}  {remark or told}"
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
 
 

@@ -161,6 +161,8 @@ def test_whatever_a_script_says_is_escaped(workspace: Workspace) -> None:
     assert HOSTILE in run.texts
     assert "1:00:00" in run.texts
     assert render_text(view).isprintable()
+    assert render_text(view, HOSTILE).isprintable()
+    assert render_text(view, "no answer") == f"{record.run_id}  no answer"
 
 
 def test_a_notebook_shows_a_run_of_a_million_points_by_its_newest(workspace: Workspace) -> None:
