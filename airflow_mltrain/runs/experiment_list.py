@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def list_experiments(connection: Connection, name: str | None = None) -> list[ExperimentRecord]:
     """Every experiment that has a run, or the one of this name, by their names."""
     newest = func.max(runs.c.created_at, type_=runs.c.created_at.type)
-    statement = select(runs.c.experiment, newest).group_by(runs.c.experiment)
+    # A child begins with the script of its parent, which nobody submitted anew.
+    submitted = select(runs.c.experiment, newest).where(runs.c.parent_run_id.is_(None))
+    statement = submitted.group_by(runs.c.experiment)
     marks = select(experiments)
     if name is not None:
         statement = statement.where(runs.c.experiment == name)

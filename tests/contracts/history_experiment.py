@@ -48,6 +48,21 @@ class ExperimentContract(HistoryContract):
         assert again.archived_at is None
         assert archived.tags == again.tags == {"team": "growth"}
 
+    def test_an_archived_experiment_stays_so_when_a_script_begins_a_child(
+        self, history: RunHistory
+    ) -> None:
+        # given
+        history.add(a_run("p", experiment="churn"))
+        history.archive_experiment("churn", NOON + timedelta(hours=1))
+
+        # when
+        later = NOON + timedelta(hours=2)
+        history.add(a_run("p_fold", experiment="churn", parent_run_id="p", created_at=later))
+
+        # then
+        [churn] = history.list_experiments("churn")
+        assert (churn.archived_at, churn.newest_run_at) == (NOON + timedelta(hours=1), NOON)
+
     def test_an_archived_experiment_can_be_taken_out_again(self, history: RunHistory) -> None:
         # given
         history.add(a_run(experiment="churn"))
