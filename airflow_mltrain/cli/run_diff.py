@@ -136,8 +136,9 @@ def _patches(workspace: Workspace, found: Comparison) -> Iterator[str]:
         if old is None or new is None:
             yield f"\n{printable(path)}: not shown, as it is no text, or long"
             continue
-        lines = difflib.unified_diff(old, new, f"a/{path}", f"b/{path}", lineterm="")
-        yield "\n" + printable_lines("\n".join(lines))
+        name = printable(path)
+        lines = difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm="")
+        yield "\n" + "\t".join(map(printable_lines, "\n".join(lines).split("\t")))
 
 
 def _read_lines(workspace: Workspace, entry: Entry | None) -> list[str] | None:

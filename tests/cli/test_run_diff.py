@@ -43,7 +43,7 @@ def two_runs(workspace: Workspace, project: Path) -> tuple[Run, Run]:
     environment = Environment("mine", **as_it_is, environment_variables={"MODE": "slow way"})
     a = run_of(workspace, project, "--rate", "0.5", "--same", "x y", environment=environment)
     workspace.history.keep_resolved(a.id, a_resolution("k1", packages=["numpy==2.2.5", "Old==1"]))
-    (project / "train.py").write_text(_SCRIPT + "# better\n")
+    (project / "train.py").write_text(_SCRIPT + "# better\n#\tby far\x1b[2J\n")
     (project / "data.bin").write_bytes(bytes(range(255)))
     (project / "old\x1b[2J.txt").rename(project / "new.txt")
     environment = Environment("mine", **as_it_is, environment_variables={"MODE": "fast way"})
@@ -131,7 +131,7 @@ def test_a_patch_has_the_lines_that_differ(
     # then
     text = capsys.readouterr().out
     assert "\n--- a/train.py\n+++ b/train.py\n" in text
-    assert "\n+# better\n" in text
+    assert "\n+# better\n+#\tby far\\x1b[2J\n" in text
     assert "\n-to be removed\n" in text
     assert "data.bin: not shown, as it is no text, or long" in text
 
