@@ -135,13 +135,17 @@ def _says(node: yaml.Node, value: Any) -> bool:
         kinds = ("str", "int", "float")
         return bool(node.value == value and node.tag.rpartition(":")[2] in kinds)
     said = yaml.SafeLoader("").construct_object(node, deep=True)
-    return bool(said == value and type(said) is type(value))
+    return _write_sorted(said) == _write_sorted(value)  # for 1 is True
 
 
 def _identify(value: Any) -> str:
     if isinstance(value, dict):
         return f"keys {sorted(value)}"
-    return json.dumps(value, default=str)
+    return _write_sorted(value)
+
+
+def _write_sorted(value: Any) -> str:
+    return json.dumps(value, default=str, sort_keys=True)
 
 
 def _find_entry_end(text: str, key: yaml.Node, node: yaml.Node) -> int:

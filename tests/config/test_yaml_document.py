@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from airflow_mltrain.config.yaml_document import Location, YamlDocument
 from airflow_mltrain.errors import ConfigurationError
@@ -40,6 +44,8 @@ last: |
         {("nested", "one"): [1, "x: y"], ("nested", "deep", "a"): "ü"},
         {("nested", "two"): True, ("nested", "deep", "c"): "#"},
         {("list",): []},
+        {("nested",): {"one": 1, "deep": {"a": True, "b": ["x", "y"]}}},
+        {("list",): ["zeroth", "second", {"a": 1}]},
         {("last",): "one\nline: more", ("new", "deep"): {"k": "v"}, ("new", "other"): 1},
         {("nested", "one", "was", "a number"): 2},
     ],
@@ -58,8 +64,47 @@ def test_only_what_is_changed_is_changed(changes: dict[Location, Any]) -> None:
     edited = document.edited(changes)
 
     assert yaml.safe_load(edited) == expected
+    assert as_text(yaml.safe_load(edited)) == as_text(expected)  # for 1 is True
     assert {"# head", "# tail"} <= set(edited.splitlines())
     assert edited.count("# ") >= 4
+
+
+VALUES = st.recursive(
+    st.booleans() | st.integers(0, 3) | st.sampled_from(["", "a", "# b", "c: d", "e\nf", "yes"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["a", "b", "no", "1", "x y"]), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@examples(max_examples=100)
+@given(before=VALUES, after=VALUES, is_flow=st.sampled_from([True, False, None]))
+def test_whatever_becomes_of_a_value_the_text_says_it(
+    before: object, after: object, *, is_flow: bool | None
+) -> None:
+    first, second, third = (copy.deepcopy(before) for _ in range(3))  # no aliases
+    values = {"first": [first, second], "second": {"deep": third, "last": 1}}
+    text = yaml.safe_dump(values, default_flow_style=is_flow) + "# tail\n"
+    document = YamlDocument.parse(Path("f"), text)
+
+    edited = document.edited({("first",): [before, after], ("second", "deep"): after})
+
+    found = yaml.safe_load(edited)
+    assert as_text(found) == as_text(
+        {"first": [before, after], "second": {"deep": after, "last": 1}}
+    )
+    assert edited.endswith("# tail\n")
+
+
+def as_text(value: Any) -> Any:
+    """The value with its numbers as text, for an edit leaves 1 where '1' is to be."""
+    if isinstance(value, dict):
+        return {key: as_text(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [as_text(one) for one in value]
+    return value if isinstance(value, bool) else str(value)
 
 
 def test_what_is_not_changed_stays_as_it_was() -> None:
