@@ -20,7 +20,7 @@ for is_deferrable in (True, False):
                 "config": {
                     "source_directory": "{{ params.project }}",
                     "script": "train.py",
-                    "arguments": [f"{{{{ params.diaries }}}}/{kind}-{number}", "6.0", "0"],
+                    "arguments": [f"{{{{ params.diaries }}}}/{kind}-{number}", "6.0", "0", "0"],
                 },
             }
             for number in range(COUNT)

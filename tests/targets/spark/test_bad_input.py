@@ -180,14 +180,14 @@ def test_a_connection_that_cannot_be_used_is_refused(
     assert words in str(refusal.value)
 
 
-@pytest.mark.parametrize("master", ["yarn", "k8s://https://127.0.0.1:6443"])
-def test_deploy_mode_cluster_is_refused_where_it_is_not_supported(
-    master: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_kubernetes_needs_another_provider_which_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    master = "k8s://https://127.0.0.1:6443"
     connection = {"conn_type": "spark", "host": master, "extra": {"deploy-mode": "cluster"}}
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
 
-    with pytest.raises(ConfigurationError, match="connection 'cluster'"):
+    with pytest.raises(ConfigurationError, match="install apache-airflow-providers-cncf-kub"):
         connect("cluster", settings)
 
 
