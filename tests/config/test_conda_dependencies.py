@@ -15,7 +15,7 @@ PASSWORD = "s3cret-w0rd"  # noqa: S105 - of nobody
 
 def test_packages_are_named_as_in_azure_ml() -> None:
     dependencies = CondaDependencies.create(
-        "https://index.example/simple",
+        "https://index.example/index",
         ["scikit-learn==1.5.0", "pandas"],
         ["python=3.10", "numpy=1.26", "pip"],
     )
@@ -23,7 +23,7 @@ def test_packages_are_named_as_in_azure_ml() -> None:
     dependencies.add_conda_package("numpy=2.1")
     dependencies.remove_pip_package("pandas")
     dependencies.add_channel("conda-forge")
-    dependencies.set_pip_option("--extra-index-url https://other.example/simple")
+    dependencies.set_pip_option("--extra-index-url https://other.example/index")
 
     environment = Environment("mine")
     environment.python.conda_dependencies = dependencies
@@ -31,8 +31,8 @@ def test_packages_are_named_as_in_azure_ml() -> None:
     python = environment.python
     assert (python.version, python.packages) == ("3.10", ["Scikit_Learn>=1.6"])
     assert (python.conda_packages, python.conda_channels) == (["numpy=2.1"], ["conda-forge"])
-    assert python.index.url == "https://index.example/simple"
-    assert python.index.extra_urls == ["https://other.example/simple"]
+    assert python.index.url == "https://index.example/index"
+    assert python.index.extra_urls == ["https://other.example/index"]
     assert dependencies.conda_packages == ["python=3.10", "numpy=2.1"]
     assert dependencies.get_python_version() == "3.10"
 
@@ -62,7 +62,7 @@ def test_a_run_configuration_takes_them() -> None:
 
 def test_a_saved_file_is_read_again_and_holds_no_credentials(tmp_path: Path) -> None:
     dependencies = CondaDependencies.create(
-        f"https://me:{PASSWORD}@index.example/simple", ["a==1"], ["libgcc=13"], "3.11"
+        f"https://me:{PASSWORD}@index.example/index", ["a==1"], ["libgcc=13"], "3.11"
     )
 
     name = dependencies.save_to_file(tmp_path)
@@ -73,7 +73,7 @@ def test_a_saved_file_is_read_again_and_holds_no_credentials(tmp_path: Path) -> 
     assert read.as_dict()["dependencies"] == [
         "python=3.11",
         "libgcc=13",
-        {"pip": ["--index-url https://index.example/simple", "a==1"]},
+        {"pip": ["--index-url https://index.example/index", "a==1"]},
     ]
 
 

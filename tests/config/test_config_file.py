@@ -427,7 +427,7 @@ environment:
       - python=3.11   # as on the cluster
       - pip:
         # from our own index
-        - --index-url https://me:pw@packages.example/simple
+        - --index-url https://me:pw@packages.example/index
         - azureml-defaults
         - numpy==2.0  # not 2.1
         # last
@@ -521,13 +521,13 @@ def test_a_variable_more_or_less_leaves_the_others_and_their_comments(project: P
 def test_credentials_are_not_lost_silently(project: Path) -> None:
     # given
     environment = Environment("e")
-    environment.python.index.url = "https://me:pw@packages.example/simple"
+    environment.python.index.url = "https://me:pw@packages.example/index"
     run_config = RunConfiguration(environment=environment)
 
     # when
     with pytest.raises(ConfigurationError, match=r"not written to files; put '\$\{NAME\}'"):
         run_config.save(project, "mine")
-    environment.python.index.url = "https://me:${PASSWORD}@packages.example/simple"
+    environment.python.index.url = "https://me:${PASSWORD}@packages.example/index"
     run_config.save(project, "mine")
 
     # then

@@ -55,7 +55,7 @@ def test_an_estimator_keeps_the_credentials_of_a_conda_file(tmp_path: Path) -> N
     file = tmp_path / "conda.yml"
     file.write_text(
         "dependencies:\n- pip:\n"
-        "  - --extra-index-url https://me:pw@packages.example/simple\n"
+        "  - --extra-index-url https://me:pw@packages.example/index\n"
         "  - ours @ https://token@files.example/ours-1.0-py3-none-any.whl\n"
     )
 
@@ -65,7 +65,7 @@ def test_an_estimator_keeps_the_credentials_of_a_conda_file(tmp_path: Path) -> N
     # then
     assert isinstance(estimator.environment, Environment)
     python = estimator.environment.python
-    assert python.index.list_user_parts() == [("https://packages.example/simple", "me:pw")]
+    assert python.index.list_user_parts() == [("https://packages.example/index", "me:pw")]
     assert python.list_user_parts() == [
         ("https://files.example/ours-1.0-py3-none-any.whl", "token")
     ]

@@ -12,6 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# It says that it has begun, and goes on until the file `release` is there.
+UNTIL_RELEASED = """
+import os, time
+open(os.environ["OUTSIDE"] + f"/began-{os.getpid()}", "w").close()
+print("ready", flush=True)
+while not os.path.exists(os.environ["OUTSIDE"] + "/release"):
+    time.sleep(0.05)
+"""
+
+
 @dataclass
 class SparkJobBench(JobBench):
     """A bench whose Python scripts are drivers."""

@@ -19,6 +19,7 @@ from tests.services.jobs import (
     wait_for_log,
     wait_until_ended,
 )
+from tests.services.spark_jobs import UNTIL_RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
     from tests.services.spark_jobs import SparkJobBench
 
     Make = Callable[..., ComputeTarget]
-
-_UNTIL_RELEASED = """
-import os, time
-open(os.environ["OUTSIDE"] + f"/began-{os.getpid()}", "w").close()
-print("ready", flush=True)
-while not os.path.exists(os.environ["OUTSIDE"] + "/release"):
-    time.sleep(0.05)
-"""
 
 
 @pytest.fixture
@@ -110,7 +103,7 @@ def test_a_pod_that_was_half_made_when_the_answer_was_lost_is_made_anew(
 ) -> None:
     kubernetes.set("loses-answer-to-pod")
 
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
     (bench.outside / "release").touch()
     ended = wait_until_ended(target, run_id)
@@ -126,7 +119,7 @@ def test_a_second_submission_of_a_run_meets_the_pod_of_the_first(
     # given an answer that is lost, and a cluster that cannot be asked for a while
     kubernetes.set("loses-answer")
     kubernetes.set("is-deaf-to-questions")
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"the master does not answer")
     kubernetes.mend("is-deaf-to-questions")
 
@@ -144,7 +137,7 @@ def test_a_second_submission_of_a_run_meets_the_pod_of_the_first(
 def test_a_cancel_ends_the_pod(
     target: ComputeTarget, bench: SparkJobBench, kubernetes: LocalKubernetes
 ) -> None:
-    run_id = bench.python(target, _UNTIL_RELEASED, cancel_grace_seconds=10.0)
+    run_id = bench.python(target, UNTIL_RELEASED, cancel_grace_seconds=10.0)
     wait_for_log(target, run_id, b"ready")
 
     target.cancel(run_id)
@@ -161,7 +154,7 @@ def test_a_driver_ends_with_the_one_who_submitted_it(
     kubernetes: LocalKubernetes,
     settings: Settings,
 ) -> None:
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
 
     kill_supervisor(settings.local_root.with_name("spark-cluster"), run_id)
@@ -174,7 +167,7 @@ def test_a_driver_ends_with_the_one_who_submitted_it(
 def test_a_lost_pod_is_a_failed_run_that_says_why(
     target: ComputeTarget, bench: SparkJobBench, kubernetes: LocalKubernetes
 ) -> None:
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
 
     kubernetes.lose(*kubernetes.running)

@@ -23,6 +23,7 @@ from tests.services.jobs import (
     wait_for_log,
     wait_until_ended,
 )
+from tests.services.spark_jobs import UNTIL_RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,13 +35,6 @@ if TYPE_CHECKING:
     Make = Callable[..., ComputeTarget]
 
 _KEYTAB = {"keytab": "a2V5dGFiLXNlY3JldA==", "principal": "me@EXAMPLE.ORG"}  # keytab-secret
-_UNTIL_RELEASED = """
-import os, time
-open(os.environ["OUTSIDE"] + f"/began-{os.getpid()}", "w").close()
-print("ready", flush=True)
-while not os.path.exists(os.environ["OUTSIDE"] + "/release"):
-    time.sleep(0.05)
-"""
 _ALL_OF_IT = """
 import mltrain, mylib, os, sys
 run = mltrain.Run.get_context()
@@ -155,7 +149,7 @@ def test_an_answer_that_is_lost_is_looked_up_by_the_tag_of_the_run(
 ) -> None:
     yarn.set("loses-answer")
 
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
     (bench.outside / "release").touch()
     ended = wait_until_ended(target, run_id)
@@ -181,7 +175,7 @@ def test_two_applications_of_one_run_run_its_script_once(
     yarn.set("loses-answer")
     yarn.set("is-deaf")
     target = make()
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"the master does not answer")
     yarn.set("hides-once")
     yarn.mend("is-deaf")
@@ -209,7 +203,7 @@ def save(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, save)
 """
-    run_id = bench.python(target, saves + _UNTIL_RELEASED, cancel_grace_seconds=20.0)
+    run_id = bench.python(target, saves + UNTIL_RELEASED, cancel_grace_seconds=20.0)
     wait_for_log(target, run_id, b"ready")
 
     target.cancel(run_id)
@@ -228,7 +222,7 @@ def test_a_driver_is_heard_while_its_master_says_nothing(
     # given a question that gets no answer, when the driver begins
     yarn.set("is-full")
     yarn.set("is-silent")
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for((yarn.folder / "was-asked").exists, 30)
     yarn.mend("is-full")
 
@@ -246,7 +240,7 @@ def test_a_cancel_ends_an_application_that_waits_for_room(
     target: ComputeTarget, bench: SparkJobBench, yarn: LocalYarn
 ) -> None:
     yarn.set("is-full")
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"was submitted to yarn as application_")
 
     target.cancel(run_id)
@@ -260,7 +254,7 @@ def test_a_cancel_ends_an_application_that_waits_for_room(
 def test_a_driver_ends_with_the_one_who_submitted_it(
     target: ComputeTarget, bench: SparkJobBench, yarn: LocalYarn, settings: Settings
 ) -> None:
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
 
     kill_supervisor(settings.local_root.with_name("spark-cluster"), run_id)
@@ -274,7 +268,7 @@ def test_a_driver_ends_with_the_one_who_submitted_it(
 def test_a_lost_application_is_a_failed_run_that_says_what_yarn_says(
     target: ComputeTarget, bench: SparkJobBench, yarn: LocalYarn
 ) -> None:
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
 
     yarn.lose(*yarn.running)
@@ -290,7 +284,7 @@ def test_a_lost_application_is_a_failed_run_that_says_what_yarn_says(
 def test_a_submitter_that_is_killed_leaves_no_exit_code_that_might_be_the_scripts(
     target: ComputeTarget, bench: SparkJobBench
 ) -> None:
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for_log(target, run_id, b"ready")
     (submitter,) = [pid for pid in pids_carrying(run_id) if _is_submitter(pid)]
 
@@ -375,7 +369,7 @@ def test_a_keytab_gives_the_ticket_by_which_yarn_is_asked(
     connection["extra"] |= _KEYTAB
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
     target = connect("cluster", settings)
-    run_id = bench.python(target, _UNTIL_RELEASED)
+    run_id = bench.python(target, UNTIL_RELEASED)
     wait_for((yarn.folder / "logins").exists, 30)
 
     # when the ticket is no good any more
