@@ -18,9 +18,9 @@ from airflow_mltrain.errors import RunFailedError, TargetUnreachableError
 from airflow_mltrain.preemption import find_last
 from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.recording import Occasion
-from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.exit_action import exit_action
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
+from airflow_mltrain.runs.series import arrange_metrics
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.targets.registry import find_connections
 from airflow_mltrain.task_log import LineReader, as_messages
@@ -285,7 +285,7 @@ def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
     return {
         "run_id": record.run_id,
         "status": str(record.status),
-        "metrics": _for_json(metrics_by_name(points)),
+        "metrics": _for_json(arrange_metrics(points)),
         "outputs": workspace.artifacts.outputs_uri(record.run_id),
     }
 

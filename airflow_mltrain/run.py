@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import logging
 import math
 import re
 import sys
@@ -15,17 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from airflow_mltrain import kept_files, progress, submission
 from airflow_mltrain.absent import Explaining, refuse_given
+from airflow_mltrain.completion import follow_to_completion, require_success
 from airflow_mltrain.config.environment import Environment
-from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.pin import pin_environment
-from airflow_mltrain.errors import (
-    ConfigurationError,
-    RunCanceledError,
-    RunFailedError,
-    RunHistoryError,
-    WaitTimeoutError,
-)
+from airflow_mltrain.errors import ConfigurationError, RunHistoryError, WaitTimeoutError
 from airflow_mltrain.run_view import render_html, view_run
 from airflow_mltrain.runs.choice import (
     Filter,
@@ -35,31 +28,21 @@ from airflow_mltrain.runs.choice import (
     tag_texts,
     type_of,
 )
-from airflow_mltrain.runs.exit_action import (
-    CANCEL_PROPERTY,
-    count_preemptions,
-    exit_action,
-    is_preempted,
-    most_preemptions,
-)
-from airflow_mltrain.runs.record import MetricRecord, MetricValue, ModelRecord, RunRecord
+from airflow_mltrain.runs.exit_action import is_preempted
+from airflow_mltrain.runs.record import ModelRecord, RunRecord
+from airflow_mltrain.runs.series import arrange_metrics
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.runtime.training.mltrain.arrangement import arrange
-from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.snapshots.snapshot import restore_snapshot
 
 if TYPE_CHECKING:
     from airflow_mltrain.experiment import Experiment
     from airflow_mltrain.workspace import Workspace
 
-_STEP_SECONDS = 1.0
 _PAGE: Final = 100
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 _Names: TypeAlias = list[str]  # within the class, `list` is its method
 _Paths: TypeAlias = Sequence[str | Path]
-
-log = logging.getLogger(__name__)
 
 
 class Run(Explaining):
@@ -111,11 +94,13 @@ class Run(Explaining):
         unreachable_timeout_seconds`; the run goes on then too.
         """
         deadline = math.inf if timeout_seconds is None else time.monotonic() + timeout_seconds
-        record = self._await_end(deadline, _print_log() if show_output else lambda _: None)
-        if record is None or not record.status.is_terminal:
-            status = "unobserved" if record is None else record.status
+        show = _print_log() if show_output else lambda _: None
+        record = None
+        for record in follow_to_completion(self._workspace, self.id, deadline, show):
+            self.id = record.run_id  # another one once a preempted run goes on
+        if record is None or not record.status.is_terminal or is_preempted(record):
             raise WaitTimeoutError(
-                f"run {self.id} is still {status} after {timeout_seconds} seconds; it "
+                f"run {self.id} is still {_standing(record)} after {timeout_seconds} seconds; it "
                 "goes on, and can be waited for again"
             )
         if raise_on_error and record.status is RunStatus.FAILED:
@@ -147,9 +132,9 @@ class Run(Explaining):
         progress.refresh(self._workspace, self.id)
         history = self._workspace.history
         if not recursive:
-            return metrics_by_name(history.get_metrics(self.id, name))
+            return arrange_metrics(history.get_metrics(self.id, name))
         runs = [self, *self.get_children(recursive=True)]
-        return {run.id: metrics_by_name(history.get_metrics(run.id, name)) for run in runs}
+        return {run.id: arrange_metrics(history.get_metrics(run.id, name)) for run in runs}
 
     def get_details(self) -> dict[str, Any]:
         """What is known of the run, under Azure ML's names.
@@ -427,43 +412,6 @@ class Run(Explaining):
         except RunHistoryError:
             return escape(repr(self))
 
-    def _await_end(self, deadline: float, show: Callable[[bytes], None]) -> RunRecord | None:
-        """The run at its end or at the deadline; None where the history was silent until then."""
-        silence = Silence(self.id, self._workspace.settings.unreachable_limit(None), log.warning)
-        step_seconds = _STEP_SECONDS if deadline == math.inf else min(_STEP_SECONDS, 0.1)
-        log_position = 0
-        record = None
-        while True:
-            try:
-                record = self._record()
-                self._catch_up(record)
-                for step in progress.follow(
-                    self._workspace, self.id, log_position=log_position, wait_seconds=step_seconds
-                ):
-                    silence.end()
-                    record, log_position = step.record, step.log_position
-                    show(step.log)
-                    if time.monotonic() >= deadline:
-                        return record
-                if is_preempted(record):
-                    self.id = submission.go_on(self._workspace, record).run_id
-                    log_position = 0
-                    continue
-            except UNANSWERED as error:
-                pause_seconds = silence.note(error, record.target if record else None)
-                time.sleep(max(0.0, min(pause_seconds, deadline - time.monotonic())))
-                if time.monotonic() >= deadline:
-                    return record
-            else:
-                return record
-
-    def _catch_up(self, record: RunRecord) -> None:
-        """Start or cancel the run if whoever asked for it did not get through."""
-        if record.status is RunStatus.CANCEL_REQUESTED and not record.is_started:
-            submission.cancel(self._workspace, self.id)
-        else:
-            submission.start(self._workspace, record)
-
     @property
     def _workspace(self) -> Workspace:
         return self.experiment.workspace
@@ -485,30 +433,10 @@ def _print_log() -> Callable[[bytes], None]:
     return show
 
 
-def require_success(workspace: Workspace, record: RunRecord) -> None:
-    """Raise RunFailedError or RunCanceledError, with cause and log end, for a run so ended."""
-    if record.status is RunStatus.CANCELED:
-        raise RunCanceledError(f"run {record.run_id} was canceled")
-    if record.status is RunStatus.FAILED:
-        if exit_action(record) is ExitAction.PREEMPTED and CANCEL_PROPERTY in record.properties:
-            raise RunCanceledError(f"run {record.run_id} was canceled when it was preempted")
-        end = progress.log_end(workspace, record.run_id)
-        shown = f"\nThe end of its log:\n{end}" if end else ""
-        raise RunFailedError(
-            f"run {record.run_id} failed on {record.target}: {record.error}"
-            f"{_why_it_ends(record)}{shown}",
-            run_id=record.run_id,
-            exit_code=record.exit_code,
-        )
-
-
-def _why_it_ends(record: RunRecord) -> str:
-    if exit_action(record) is not ExitAction.PREEMPTED:
-        return ""
-    return (
-        f"; that is a preemption, and the run went on {count_preemptions(record)} times, as often "
-        f"as run_config.max_preemptions = {most_preemptions(record)} allows"
-    )
+def _standing(record: RunRecord | None) -> str:
+    if record is None:
+        return "unobserved"
+    return "preempted" if is_preempted(record) else record.status
 
 
 def _read_runs(experiment: Experiment, **asked: Any) -> Iterator[RunRecord]:
@@ -517,8 +445,3 @@ def _read_runs(experiment: Experiment, **asked: Any) -> Iterator[RunRecord]:
     while page := history.list_runs(experiment.name, limit=_PAGE, before=last, **asked):
         yield from page
         last = page[-1].run_id
-
-
-def metrics_by_name(points: Sequence[MetricRecord | MetricValue]) -> dict[str, Any]:
-    """Logged values as Azure ML's `get_metrics` arranges them."""
-    return arrange((point.name, point.value, point.kind) for point in points)

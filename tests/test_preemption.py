@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import insert
 
 from airflow_mltrain import Experiment, Run, ScriptRunConfig, following, progress, submission
-from airflow_mltrain.errors import RunCanceledError, RunFailedError
+from airflow_mltrain.errors import RunCanceledError, RunFailedError, WaitTimeoutError
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.history import RunHistory
@@ -137,6 +137,16 @@ def test_all_who_wait_for_a_run_wait_for_the_same_one_next(desk: Desk) -> None:
     # then
     assert set(ends) == {f"{run.run_id}-p2"}
     assert desk.diary() == [run.run_id, f"{run.run_id}-p1", f"{run.run_id}-p2"]
+
+
+def test_a_wait_that_is_over_when_its_run_is_preempted_has_seen_no_failure(desk: Desk) -> None:
+    # given
+    run = Run.get(desk.workspace, desk.preempted(desk.config(preemptions=1)).run_id)
+
+    # when / then
+    with pytest.raises(WaitTimeoutError, match="still preempted"):
+        run.wait_for_completion(timeout_seconds=0)
+    assert run.wait_for_completion()["status"] == "Completed"
 
 
 def test_a_run_that_is_preempted_too_often_has_failed(desk: Desk) -> None:

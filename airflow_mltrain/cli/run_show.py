@@ -21,9 +21,14 @@ from airflow_mltrain.cli.run_facts import (
 from airflow_mltrain.cli.sparkline import render_sparkline
 from airflow_mltrain.cli.table import render_table, render_time
 from airflow_mltrain.cli.terminal_text import clip, printable
-from airflow_mltrain.run import Run, metrics_by_name
+from airflow_mltrain.run import Run
 from airflow_mltrain.runs.record import MetricValue, ModelRecord, RunRecord
-from airflow_mltrain.runs.series import collect_series, describe_value, finite_numbers
+from airflow_mltrain.runs.series import (
+    arrange_metrics,
+    collect_series,
+    describe_value,
+    finite_numbers,
+)
 
 _INDENT: Final = 13
 _MOST_ROWS: Final = 100
@@ -64,7 +69,7 @@ def _as_json(known: _Known) -> dict[str, Any]:
     return {
         **run_facts(known.run),
         "config": shown_config(known.run),
-        "metrics": metrics_by_name(known.metrics),
+        "metrics": arrange_metrics(known.metrics),
         "models": [{**model.facts, "name": model.name} for model in known.models],
         "children": [run_facts(child) for child in known.children],
         "files": list(known.files),

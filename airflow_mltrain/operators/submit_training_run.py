@@ -277,7 +277,7 @@ class SubmitTrainingRunOperator(BaseOperator):
 
     def _complete(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
         from airflow_mltrain import following  # noqa: PLC0415
-        from airflow_mltrain.run import require_success  # noqa: PLC0415
+        from airflow_mltrain.completion import require_success  # noqa: PLC0415
 
         result = following.result_of(workspace, record)
         for key in ("status", "metrics", "outputs"):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from airflow_mltrain.runtime.training.mltrain.arrangement import arrange
+
 if TYPE_CHECKING:
     from airflow_mltrain.runs.record import MetricRecord, MetricValue
 
@@ -39,6 +41,11 @@ def collect_series(points: Iterable[MetricRecord | MetricValue]) -> dict[str, li
             else:
                 series.setdefault(name, []).append(cell)
     return series
+
+
+def arrange_metrics(points: Iterable[MetricRecord | MetricValue]) -> dict[str, Any]:
+    """Logged values as Azure ML's `get_metrics` arranges them, also for a script itself."""
+    return arrange((point.name, point.value, point.kind) for point in points)
 
 
 def finite_numbers(values: Sequence[Any]) -> list[float]:

@@ -245,7 +245,7 @@ class TrainingRunSensor(BaseSensorOperator):
 
     def _result(self, workspace: Workspace, record: RunRecord) -> dict[str, Any]:
         from airflow_mltrain import following  # noqa: PLC0415
-        from airflow_mltrain.run import require_success  # noqa: PLC0415
+        from airflow_mltrain.completion import require_success  # noqa: PLC0415
 
         try:
             require_success(workspace, record)

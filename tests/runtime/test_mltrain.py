@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from airflow_mltrain.run import metrics_by_name
 from airflow_mltrain.runs.metric_line import parse_metric_lines
+from airflow_mltrain.runs.series import arrange_metrics
 from airflow_mltrain.runtime.training import mltrain
 from airflow_mltrain.runtime.training.mltrain.context import JobContext
 from tests.services.jobs import is_running
@@ -161,11 +161,11 @@ def test_a_list_and_a_table_of_any_length_arrive_whole(run: mltrain.Run, metrics
     lines = parse_metric_lines(metrics.read_bytes(), is_complete=False)
 
     assert max(map(len, metrics.read_bytes().splitlines())) < 512 * 1024
-    assert metrics_by_name(lines.own.points) == {
+    assert arrange_metrics(lines.own.points) == {
         "list": list(range(25_001)),
         "table": {"x": list(range(12_345)), "y": [0.5] * 12_345},
     }
-    assert run.get_metrics() == metrics_by_name(lines.own.points)
+    assert run.get_metrics() == arrange_metrics(lines.own.points)
 
 
 def test_what_is_too_large_for_a_line_is_refused_with_a_way_out(run: mltrain.Run) -> None:
