@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+# Only what never comes is waited for so long, however much else the machine does.
+PATIENCE_SECONDS = 600.0
 _AIRFLOW = Path(sys.executable).with_name("airflow")
 _USER = "admin"
+_END_SECONDS = 20.0
+_ANSWER_SECONDS = 120.0
 
 
 class AirflowStack:
@@ -76,13 +80,13 @@ class AirflowStack:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes.values():
-            _signal_group(process, signal.SIGTERM)
-        deadline = time.monotonic() + 20
-        for process in self._processes.values():
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _END_SECONDS
+        for component, process in self._processes.items():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
+            self.kill(component)
 
     def start(self, component: str) -> None:
         """Start one component; its output goes to a file in the home folder."""
@@ -96,19 +100,32 @@ class AirflowStack:
                 start_new_session=True,
             )
 
-    def kill(self, component: str) -> None:
-        """Kill one component and its children without a warning."""
+    def kill(self, component: str, *, spares_tasks: bool = False) -> None:
+        """Kill one component and all that it began without a warning, as its host's loss does.
+
+        The tasks of a scheduler lead process groups of their own. Those that are spared hold its
+        connections to the database open, and with them its locks, for as long as they live.
+        """
         process = self._processes[component]
-        _signal_group(process, signal.SIGKILL)
+        if spares_tasks:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            _kill_session(process.pid)
         process.wait()
+
+    def kill_all(self) -> None:
+        """End at once what nobody looks at any more, and wait for no task."""
+        for component in COMPONENTS:
+            self.kill(component)
 
     def pid(self, component: str) -> int:
         """The process of a component; it leads a process group."""
         return self._processes[component].pid
 
-    def wait_until_healthy(self, timeout_seconds: float = 120) -> None:
+    def wait_until_healthy(self) -> None:
         """Wait until all components have reported; raises TimeoutError naming one that did not."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         names = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         while True:
             try:
@@ -132,7 +149,7 @@ class AirflowStack:
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a Dag run once the Dag is known, and return its id."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 body = {"logical_date": None, "conf": dict(conf or {})}
@@ -146,12 +163,12 @@ class AirflowStack:
         """The state of a Dag run."""
         return str(self.api("GET", f"dags/{dag_id}/dagRuns/{quote(dag_run_id)}")["state"])
 
-    def wait_for_dag_run(self, dag_id: str, dag_run_id: str, timeout_seconds: float = 120) -> str:
+    def wait_for_dag_run(self, dag_id: str, dag_run_id: str) -> str:
         """Wait for the end of a Dag run and return its state."""
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (state := self.dag_run_state(dag_id, dag_run_id)) not in ("success", "failed"):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Dag run {dag_run_id} is {state} after {timeout_seconds} s")
+                raise TimeoutError(f"Dag run {dag_run_id} is {state} after {PATIENCE_SECONDS} s")
             time.sleep(0.2)
         return state
 
@@ -221,10 +238,26 @@ def _fetch(url: str, method: str = "GET", body: object = None, token: str | None
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - loopback
-    with closing(urllib.request.urlopen(request, timeout=30)) as answer:  # noqa: S310
+    with closing(urllib.request.urlopen(request, timeout=_ANSWER_SECONDS)) as answer:  # noqa: S310
         return json.loads(answer.read() or b"null")
 
 
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, number)
+def _kill_session(session: int) -> None:
+    """Kill a process and all that it began, but for what began a session of its own."""
+    while members := _members_of(session):
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _members_of(session: int) -> list[int]:
+    """The live processes of a session."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            status, _, _, its_session = (
+                (entry / "stat").read_bytes().rpartition(b")")[2].split(maxsplit=4)[:4]
+            )
+            if int(its_session) == session and status not in (b"Z", b"X"):
+                found.append(int(entry.name))
+    return found

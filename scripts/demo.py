@@ -19,7 +19,7 @@ def main() -> None:
     with AirflowStack(_HOME, _CLONE / "dags") as airflow:
         dag_run_id = airflow.trigger(_DAG)
         print(f"Dag run {dag_run_id} of {_DAG} ...", flush=True)
-        state = airflow.wait_for_dag_run(_DAG, dag_run_id, timeout_seconds=180)
+        state = airflow.wait_for_dag_run(_DAG, dag_run_id)
         run = airflow.xcom(_DAG, dag_run_id, "wait")
         kept = airflow.xcom(_DAG, dag_run_id, "keep_better")
         if state != "success" or run is None or kept is None:

@@ -17,6 +17,7 @@ from airflow_mltrain.targets.base import ComputeTarget, Seen
 from airflow_mltrain.workspace import Workspace
 from tests.fakes.flaky_target import FlakyTarget
 from tests.services.jobs import wait_until_ended
+from tests.services.patience import PATIENCE_SECONDS
 
 CUT = TargetUnreachableError("the cable is out")
 
@@ -60,7 +61,9 @@ def test_a_cancel_that_did_not_get_through_is_repeated_by_whoever_follows(
     with pytest.raises(TargetUnreachableError):
         submission.cancel(FlakyWorkspace(settings, 1), record.run_id)
 
-    ended = progress.await_end(Workspace(settings), record.run_id, timeout_seconds=30)
+    ended = progress.await_end(
+        Workspace(settings), record.run_id, timeout_seconds=PATIENCE_SECONDS
+    )
 
     assert ended.status is RunStatus.CANCELED
 
@@ -71,7 +74,9 @@ def test_a_run_that_hides_its_folder_is_not_lost(settings: Settings, tmp_path: P
     config = ScriptRunConfig(tmp_path / "project", command=["sh", "-c", script])
     record = submission.submit(Workspace(settings), "hiding", config)
 
-    ended = progress.await_end(Workspace(settings), record.run_id, timeout_seconds=30)
+    ended = progress.await_end(
+        Workspace(settings), record.run_id, timeout_seconds=PATIENCE_SECONDS
+    )
 
     assert ended.status is RunStatus.COMPLETED
 
@@ -91,7 +96,7 @@ def test_a_cancel_is_not_done_while_the_job_hides_its_folder(
     asked = submission.cancel(workspace, record.run_id)
 
     assert asked.status is RunStatus.CANCEL_REQUESTED
-    ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.status is RunStatus.CANCELED
 
 
@@ -139,7 +144,7 @@ def test_a_script_that_spoils_its_metrics_file_hides_no_other_run(
 
     assert set(states) == set(seen)
     for record in records:
-        ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
+        ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
         assert ended.status is RunStatus.COMPLETED
     assert workspace.history.get_metrics(records[0].run_id) == []
 

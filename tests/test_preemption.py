@@ -22,6 +22,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
 from tests.services.call_stack import SHALLOW_FRAMES, shallow_stack
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.processes import run_together
 
 _KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
@@ -77,7 +78,9 @@ class Desk:
     def preempted(self, config: ScriptRunConfig, occasion: Occasion | None = None) -> RunRecord:
         """A run that has ended as preempted, which nobody has seen yet."""
         record = submission.submit(self.workspace, "churn", config, occasion)
-        record = progress.await_end(self.workspace, record.run_id, timeout_seconds=60)
+        record = progress.await_end(
+            self.workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS
+        )
         assert (record.status, record.exit_code) == (RunStatus.FAILED, 75)
         return record
 
@@ -179,7 +182,7 @@ def test_a_retry_after_a_crash_goes_on_from_the_preempted_run(desk: Desk) -> Non
 
     # then
     assert again.run_id == once_more.run_id == f"{run.run_id}-p1"
-    ended = progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    ended = progress.await_end(desk.workspace, again.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert (ended.status, ended.generation) == (RunStatus.COMPLETED, 2)
     assert len(desk.diary()) == 2
 
@@ -189,7 +192,7 @@ def test_who_slept_through_a_retry_waits_for_what_that_has_started(desk: Desk) -
     config = desk.config(preemptions=1)
     run = desk.preempted(config, _FIRST)
     again = submission.submit(desk.workspace, "churn", config, _FIRST)
-    progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    progress.await_end(desk.workspace, again.run_id, timeout_seconds=PATIENCE_SECONDS)
 
     # when
     found = submission.go_on(desk.workspace, run)
@@ -205,7 +208,7 @@ def test_a_person_who_asks_again_begins_anew(desk: Desk) -> None:
 
     again = submission.submit(desk.workspace, "churn", config, _CLEARED)
 
-    progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    progress.await_end(desk.workspace, again.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert not again.run_id.startswith(run.run_id)
     assert again.generation == 2
 
@@ -238,7 +241,7 @@ def test_who_asks_again_gets_a_new_run_though_a_waiter_lets_the_old_one_go_on(
     again = submission.submit(workspace, "churn", config, _CLEARED)
 
     # then
-    progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    progress.await_end(desk.workspace, again.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert [(one.occasion, one.status) for one in desk.runs()] == [
         (_FIRST.token, RunStatus.FAILED),
         (_FIRST.token, RunStatus.CANCELED),
@@ -260,7 +263,7 @@ def test_who_still_waits_for_a_canceled_run_does_not_cancel_what_was_asked_for_s
 
     # then
     assert found.run_id == again.run_id
-    ended = progress.await_end(desk.workspace, again.run_id, timeout_seconds=60)
+    ended = progress.await_end(desk.workspace, again.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.status is RunStatus.COMPLETED
 
 
@@ -299,7 +302,7 @@ def test_canceling_a_preempted_run_ends_the_one_that_went_on(desk: Desk) -> None
     submission.cancel(desk.workspace, run.run_id)
 
     # then
-    ended = progress.await_end(desk.workspace, successor.run_id, timeout_seconds=60)
+    ended = progress.await_end(desk.workspace, successor.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.status is RunStatus.CANCELED
 
 

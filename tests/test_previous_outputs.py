@@ -15,6 +15,7 @@ from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
+from tests.services.patience import PATIENCE_SECONDS
 
 _OCCASION = Occasion(SubmissionKey("retrain", "scheduled__2026-01-01", "train"), "first/0")
 _COUNT = """
@@ -47,7 +48,7 @@ def _submit(workspace: Workspace, tmp_path: Path, script: str = _COUNT) -> RunRe
     (project / "train.py").write_text(script)
     config = ScriptRunConfig(project, "train.py")
     record = submission.submit(workspace, "churn", config, _OCCASION)
-    return progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    return progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
 
 
 def _said(workspace: Workspace, record: RunRecord) -> Any:
@@ -102,7 +103,7 @@ def test_outputs_that_nobody_has_any_longer_do_not_keep_a_run_from_beginning(
     submission.submit(workspace, "churn", config, _OCCASION)
 
     # then
-    ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert _said(workspace, ended) == []
 
 
@@ -127,6 +128,6 @@ def test_a_repetition_of_a_run_that_completed_begins_anew(
 
     again = submission.submit(workspace, "churn", config, Occasion(_OCCASION.key, "cleared/1"))
 
-    ended = progress.await_end(workspace, again.run_id, timeout_seconds=30)
+    ended = progress.await_end(workspace, again.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.generation == 2
     assert _said(workspace, ended) == []

@@ -25,6 +25,7 @@ from airflow_mltrain.runs.record import SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from tests.services.package_index import Package, PackageIndex, package_index, write_wheel
+from tests.services.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -318,7 +319,7 @@ def test_a_run_that_goes_on_is_adopted_by_who_lacks_its_credentials(
 
         # then
         assert adopted.run_id == first.run_id
-        ended = progress.await_end(workspace, first.run_id, timeout_seconds=60)
+        ended = progress.await_end(workspace, first.run_id, timeout_seconds=PATIENCE_SECONDS)
         assert ended.status is RunStatus.COMPLETED
 
 
@@ -345,7 +346,7 @@ def test_a_run_that_its_submitter_could_not_start_gets_the_credentials_of_its_ow
 
         # when
         record = submission.submit(workspace, "greek", config, occasion)
-        ended = progress.await_end(workspace, record.run_id, timeout_seconds=60)
+        ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
 
     # then
     assert ended.status is RunStatus.COMPLETED, ended.error

@@ -13,6 +13,7 @@ from airflow_mltrain.errors import RunHistoryUnavailableError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.postgresql import PostgresqlServer
 from tests.services.processes import run_together
 
@@ -33,7 +34,7 @@ def submit_and_finish(asked: tuple[Settings, Path, int]) -> str:
     workspace = Workspace(settings)
     config = ScriptRunConfig(project, "train.py", [number])
     record = submission.submit(workspace, "together", config)
-    return progress.await_end(workspace, record.run_id, timeout_seconds=60).run_id
+    return progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS).run_id
 
 
 def test_eight_processes_submit_and_finish_at_once(
@@ -65,6 +66,6 @@ def test_a_run_survives_the_loss_of_its_history(
     finally:
         postgresql.start()
 
-    ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.status is RunStatus.COMPLETED
     assert progress.log_end(workspace, record.run_id) == "done"

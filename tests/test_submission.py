@@ -27,6 +27,7 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import Job, Seen
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
+from tests.services.patience import PATIENCE_SECONDS
 
 KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
 FIRST = Occasion(KEY, "first/0")
@@ -54,7 +55,7 @@ def noting(diary: Path, seconds: float = 0.0) -> str:
 
 
 def ended(workspace: Workspace, record: RunRecord) -> RunRecord:
-    return progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    return progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
 
 
 def test_a_run_is_recorded_with_its_end(workspace: Workspace, tmp_path: Path) -> None:

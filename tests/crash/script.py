@@ -41,6 +41,8 @@ for number in range({LINES}):
     if number % {_METRIC_EVERY} == 0:
         run.log("number", number)
     time.sleep(seconds / {LINES})
+while len(sys.argv) > 5 and not os.path.exists(sys.argv[5]):
+    time.sleep(0.05)
 with open("outputs/model", "w") as model:
     model.write("trained")
 note("end")
@@ -60,7 +62,8 @@ class Story:
     def arguments(self, diary: str) -> list[str]:
         """Its arguments; the diary has a line for each beginning and each end.
 
-        And for each that began before another had ended.
+        And for each that began before another had ended. With the name of a file behind them, it
+        goes on until there is that file.
         """
         return [diary, str(self.seconds), str(self.exit_code), str(self.preemptions)]
 

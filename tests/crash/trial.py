@@ -23,8 +23,8 @@ from tests.crash.script import BRIEF, Story
 from tests.crash.stage import Outcome, Part, play
 from tests.crash.verdict import Evidence, Verdict, judge
 from tests.crash.victim import TASK_TERMINATED, Scene, Victim
+from tests.services.patience import PATIENCE_SECONDS
 
-_LEG_SECONDS = 90.0
 _TERMINATION_SECONDS = 1.0  # Airflow gives a task five
 
 
@@ -147,7 +147,7 @@ class Trial:
 
     def _follow(self, leg: _Leg, role: str, strike: Strike | None) -> Outcome:
         began = time.monotonic()
-        deadline = began + _LEG_SECONDS
+        deadline = began + PATIENCE_SECONDS
         strike_at = kill_at = math.inf
         if strike is not None and not isinstance(strike.moment, Step):
             strike_at = began + strike.moment
@@ -219,7 +219,7 @@ class _Leg:
     def close(self) -> None:
         """See it end."""
         self._cues.close()
-        self._process.join(10)
+        self._process.join(PATIENCE_SECONDS)
         if self._process.is_alive():
             self.kill()
             self._process.join()

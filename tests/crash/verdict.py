@@ -56,7 +56,7 @@ def judge(evidence: Evidence) -> Verdict:
     if evidence.runs[-1].status in (RunStatus.COMPLETED, RunStatus.FAILED):
         _judge_task(evidence, verdict)
     try:
-        wait_for(lambda: not pids_carrying(*(run.run_id for run in evidence.runs)), 15)
+        wait_for(lambda: not pids_carrying(*(run.run_id for run in evidence.runs)), 60)
     except AssertionError:
         verdict.note(_WRONG, "a process of the job outlives it")
     return verdict

@@ -18,6 +18,7 @@ from airflow_mltrain.runs.record import RunRecord
 from scripts.airflow_stack import AirflowStack
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_image import python_image
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.spark_cluster import SparkCluster
 from tests.services.ssh_host import SshHost
 
@@ -81,9 +82,11 @@ def airflow(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
     with AirflowStack(home, DAGS, settings) as stack:
         yield stack
+        stack.kill_all()
 
 
 def _connection_to_host(request: pytest.FixtureRequest) -> dict[str, str]:
@@ -129,10 +132,10 @@ def diary(tmp_path: Path) -> Path:
     return tmp_path / "diary"
 
 
-def wait_for(what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
-    deadline = time.monotonic() + timeout_seconds
+def wait_for(what: str, condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in {timeout_seconds} s"
+        assert time.monotonic() < deadline, f"{what} did not happen in {PATIENCE_SECONDS} s"
         time.sleep(0.1)
 
 

@@ -252,7 +252,7 @@ def test_thirty_parallel_short_runs_all_succeed(
 ) -> None:
     dag_run_id = airflow.trigger("fan_out")
 
-    assert airflow.wait_for_dag_run("fan_out", dag_run_id, timeout_seconds=240) == "success"
+    assert airflow.wait_for_dag_run("fan_out", dag_run_id) == "success"
 
     runs = runs_of(history, dag_run_id)
     assert len(runs) == 30

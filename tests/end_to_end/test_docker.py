@@ -100,7 +100,7 @@ def test_the_example_trains_in_an_image_and_an_environment_built_there(
 ) -> None:
     # when
     dag_run_id = airflow.trigger("retrain_in_docker", {"image": docker_engine.image})
-    state = airflow.wait_for_dag_run("retrain_in_docker", dag_run_id, timeout_seconds=180)
+    state = airflow.wait_for_dag_run("retrain_in_docker", dag_run_id)
 
     # then
     assert state == "success"

@@ -71,14 +71,14 @@ class Scene:
     def await_wait(self) -> None:
         """Until the script runs and its task waits, in its own way."""
         state = "deferred" if self.dag_id.endswith("deferred") else "running"
-        wait_for("start", self.starts, 120)
+        wait_for("start", self.starts)
 
         def is_waiting() -> bool:
             task = self.task()
             is_watched = state == "running" or task["triggerer_job"] is not None
             return task["state"] == state and is_watched
 
-        wait_for(f"{state} of {self.dag_id}", is_waiting, 120)
+        wait_for(f"{state} of {self.dag_id}", is_waiting)
 
     def set_task_state(self, state: str) -> None:
         path = f"dags/{self.dag_id}/dagRuns/{self.dag_run_id}/taskInstances/train"
@@ -154,12 +154,15 @@ def scenes(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
     with AirflowStack(home, DAGS, settings) as airflow:
         scenes = Scenes(airflow, open_run_history(history_url), airflow_url)
         yield scenes
         scenes.end()
+        airflow.kill_all()
 
 
 @pytest.mark.parametrize("kind", _KINDS)
@@ -224,7 +227,7 @@ def test_clearing_a_task_kills_its_run_and_starts_another(scenes: Scenes, kind: 
     path = f"dags/{scene.dag_id}/clearTaskInstances"
     scene.airflow.api("POST", path, {**body, "only_failed": False})
 
-    wait_for("a second start", lambda: len(scene.starts()) == 2, 90)
+    wait_for("a second start", lambda: len(scene.starts()) == 2)
     assert not is_running(first)
     assert [run.generation for run in runs_of(scene.history, scene.dag_run_id)] == [1, 2]
 

@@ -68,7 +68,7 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
             kind: airflow.trigger(f"canary_{kind}", {"decoy": decoy["decoy"]}) for kind in _KINDS
         }
         ends = [
-            airflow.wait_for_dag_run(f"canary_{kind}", dag_run_id, timeout_seconds=180)
+            airflow.wait_for_dag_run(f"canary_{kind}", dag_run_id)
             for kind, dag_run_id in started.items()
         ]
 

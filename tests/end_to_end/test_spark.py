@@ -26,7 +26,7 @@ def test_the_example_chooses_a_model_on_the_cluster(
 ) -> None:
     # when
     dag_run_id = airflow.trigger(_DAG, {"model_path": str(tmp_path)})
-    state = airflow.wait_for_dag_run(_DAG, dag_run_id, timeout_seconds=400)
+    state = airflow.wait_for_dag_run(_DAG, dag_run_id)
 
     # then
     assert state == "success", airflow.task_log(_DAG, dag_run_id, "train")

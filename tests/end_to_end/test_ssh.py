@@ -87,7 +87,7 @@ def test_the_example_trains_on_the_host_in_an_environment_built_there(
 
     # when
     dag_run_id = airflow.trigger("retrain_on_ssh")
-    state = airflow.wait_for_dag_run("retrain_on_ssh", dag_run_id, timeout_seconds=180)
+    state = airflow.wait_for_dag_run("retrain_on_ssh", dag_run_id)
 
     # then
     assert state == "success"

@@ -7,6 +7,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+from tests.services.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -31,7 +33,7 @@ class ForgetfulGateway:
                 self._hand_on(content, is_lost=is_create and owner.created == 1)
 
             def _hand_on(self, content: bytes, *, is_lost: bool = False) -> None:
-                connection = HTTPConnection(_HOST, port, timeout=30)
+                connection = HTTPConnection(_HOST, port, timeout=PATIENCE_SECONDS)
                 headers = {"Content-Type": "application/json"}
                 connection.request(self.command, self.path, content, headers)
                 answer = connection.getresponse()

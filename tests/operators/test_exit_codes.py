@@ -25,6 +25,7 @@ from airflow_mltrain.settings import Settings
 from tests.fakes.task_context import FakeTaskInstance, context_of
 from tests.services.breakable_target import BreakableTarget, breakable_target
 from tests.services.jobs import wait_for
+from tests.services.patience import PATIENCE_SECONDS
 
 _DAGS = Path(__file__).parent / "dags"
 _PREEMPTED_ONCE = "[ -e ../previous_outputs/n ] || { touch outputs/n; exit 75; }"
@@ -133,7 +134,7 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Bench]:
         workspace = Workspace.from_config()
         submit = _operator(box, wait_for_completion=False)
         run_id = submit.execute(context_of(FakeTaskInstance()))
-        ended = progress.await_end(workspace, run_id, timeout_seconds=60)
+        ended = progress.await_end(workspace, run_id, timeout_seconds=PATIENCE_SECONDS)
         assert ended.exit_code == 75
         yield Bench(box, workspace, {"run_id": run_id, "status": "Failed"})
         workspace.history.close()

@@ -352,7 +352,7 @@ def test_threads_that_find_every_file_closed_lose_no_line(metrics: Path) -> None
     script = (
         "import mltrain, os, threading\nrun = mltrain.Run.get_context()\n"
         "closing = lambda: os.closerange(3, 1024)\n"
-        "barrier = threading.Barrier(4, action=closing, timeout=20)\n"
+        "barrier = threading.Barrier(4, action=closing, timeout=300)\n"
         "def work():\n"
         "    for n in range(200): barrier.wait(); run.log('loss', float(n))\n"
         "threads = [threading.Thread(target=work) for _ in range(4)]\n"

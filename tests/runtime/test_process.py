@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mltrain.runtime.job_agent import process
+from tests.services.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def test_a_run_id_that_begins_like_another_is_another(sleeper: subprocess.Popen[
 
 def test_descendants_belong_to_a_job_whatever_they_carry() -> None:
     with subprocess.Popen(["sh", "-c", "env -i sleep 1000; :"]) as shell:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(found := process.processes_of("run-x", ancestor=shell.pid)) < 1:
             assert time.monotonic() < deadline
         os.kill(found[0].pid, signal.SIGKILL)

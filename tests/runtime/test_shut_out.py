@@ -16,6 +16,7 @@ from airflow_mltrain.runtime.job_agent import process
 from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.runtime.job_agent.inventory import collect_blobs, list_jobs
 from airflow_mltrain.runtime.job_agent.observer import Observer
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.unprivileged import unprivileged
 
 _DEAD = {"pid": 0, "boot_id": "another", "pid_namespace": "", "start_time": ""}
@@ -90,7 +91,7 @@ def test_a_run_that_spoils_its_files_ends_and_hides_no_other(
     # when
     with unprivileged() as user:
         work = user.process.submit(_watch_all, str(user.folder / "root"), spoil)
-        sights, listed, collected = work.result(timeout=60)
+        sights, listed, collected = work.result(timeout=PATIENCE_SECONDS)
 
     # then
     assert [sight["other"]["status"] for sight in sights] == ["Completed", "Completed"]
@@ -125,7 +126,9 @@ def _end(root: str, spoil: Callable[[JobFolder], None]) -> Any:
 def test_an_end_is_recorded_whatever_is_in_its_place(spoil: Callable[[JobFolder], None]) -> None:
     # when
     with unprivileged() as user:
-        state = user.process.submit(_end, str(user.folder / "root"), spoil).result(timeout=60)
+        state = user.process.submit(_end, str(user.folder / "root"), spoil).result(
+            timeout=PATIENCE_SECONDS
+        )
 
     # then
     assert state == _ENDED

@@ -14,6 +14,7 @@ import pytest
 from airflow_mltrain.runtime.job_agent.installer import tool
 from airflow_mltrain.runtime.job_agent.installer.tool import InstallError, find_tools
 from tests.services.jobs import wait_for
+from tests.services.patience import PATIENCE_SECONDS
 
 _RUNTIME = str(Path(tool.__file__).parents[2])
 
@@ -142,7 +143,7 @@ def test_a_line_without_an_end_is_passed_on_while_it_grows(tmp_path: Path) -> No
     argv = [sys.executable, "-c", textwrap.dedent(code), _RUNTIME, str(tmp_path)]
 
     # when
-    done = subprocess.run(argv, check=True, capture_output=True, timeout=20)
+    done = subprocess.run(argv, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
 
     # then
     assert done.stdout == bytes(50_000_000) + b"\n"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from scripts.airflow_stack import AirflowStack
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.web_server import Answer, fetch
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 AIRFLOW = Path(sys.executable).with_name("airflow")
-START_SECONDS = 120
 
 
 class AirflowServer:
@@ -70,11 +70,11 @@ class AirflowServer:
         body = json.dumps({"username": user, "password": passwords[user]}).encode()
         headers = {"Content-Type": "application/json"}
         request = Request(f"{self._stack.url}/auth/token", body, headers)  # noqa: S310 - loopback
-        with urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
             return str(json.load(answer)["access_token"])
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 if self.get("/api/v2/version").status == 200:

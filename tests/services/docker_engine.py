@@ -19,6 +19,7 @@ import docker
 from tests.services.docker_certificates import make_certificates
 from tests.services.docker_ground import DockerGround, is_alive
 from tests.services.network import find_free_port
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 _PROGRAMS = ("dockerd", "containerd", "runc", "iptables", "ip", "openssl")
 _NOT_FOUND, _CONFLICT = 404, 409
-_START_SECONDS = 30
-_END_SECONDS = 60
 
 
 class DockerEngine:
@@ -127,7 +126,7 @@ class DockerEngine:
 
     def start(self) -> None:
         """Start it unless it runs, also after it was killed; returns once it answers."""
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         if not self._is_running:
             self._forget_the_dead()
             with (self._folder / "log").open("ab") as output:
@@ -213,9 +212,9 @@ class DockerEngine:
     def _wait_for_the_end(self) -> None:
         """Wait for the end of the engine, and of its containerd, which ends with it."""
         assert self._process is not None
-        containerd, deadline = self._find_containerd(), time.monotonic() + _END_SECONDS
+        containerd, deadline = self._find_containerd(), time.monotonic() + PATIENCE_SECONDS
         try:
-            self._process.wait(_END_SECONDS)
+            self._process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the engine does not end: {self.log}") from None
         while containerd is not None and is_alive(containerd):

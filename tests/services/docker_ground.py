@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_CLEAR_SECONDS = 20
+_CLEAR_SECONDS = 120
 
 
 class DockerGround:

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 import bcrypt
 
 from tests.services.network import find_free_port
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_START_SECONDS = 10
 
 
 class DockerRegistry:
@@ -103,7 +102,7 @@ class DockerRegistry:
         return settings
 
     def _wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             with closing(socket.socket()) as probe:
                 if probe.connect_ex(("127.0.0.1", self._port)) == 0:
@@ -117,7 +116,7 @@ class DockerRegistry:
         if self.login is not None:
             who = b64encode(f"{self.login}:{self.password}".encode()).decode()
             headers["Authorization"] = f"Basic {who}"
-        with closing(HTTPConnection("127.0.0.1", self._port, timeout=10)) as connection:
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
             connection.request("GET", f"/v2/{path}", headers=headers)
             answer = connection.getresponse()
             body = answer.read()

@@ -17,12 +17,13 @@ from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.base import ComputeTarget, Job, JobState, Seen
+from tests.services.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_DEADLINE_SECONDS = 90.0  # tests run beside each other, some with a Spark
 _EXCHANGE_SECONDS = 1.0
+_END_SECONDS = 60.0
 TERMINAL = tuple(status for status in RunStatus if status.is_terminal)
 
 
@@ -104,7 +105,7 @@ def follow(
     target: ComputeTarget,
     run_id: str,
     until: Callable[[JobState], bool],
-    seconds: float = _DEADLINE_SECONDS,
+    seconds: float = PATIENCE_SECONDS,
 ) -> JobState:
     """Observe a job until `until` holds for its state, which has the whole log and all metrics."""
     deadline = time.monotonic() + seconds
@@ -152,7 +153,7 @@ def wait_for_log(target: ComputeTarget, run_id: str, text: bytes) -> JobState:
     return follow(target, run_id, has_spoken)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = _DEADLINE_SECONDS) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Return once the condition holds; fails after the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -190,7 +191,7 @@ def kill_supervisor(root: Path, run_id: str, number: int = signal.SIGKILL) -> No
 
 def require_quiet(bench: JobBench) -> None:
     """Fail if anything the bench started still runs, and stop it."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + _END_SECONDS
     while (left := pids_carrying(*bench.run_ids)) and time.monotonic() < deadline:
         time.sleep(0.01)
     for pid in left:

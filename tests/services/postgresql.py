@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PASSWORD = "hunter2"  # noqa: S105 - it opens nothing: the server trusts whoever reaches its socket
-_START_SECONDS = 30
 
 
 class PostgresqlServer:
@@ -49,7 +49,7 @@ class PostgresqlServer:
 
     def start(self) -> None:
         """Bring the server up, also after it was killed, and wait until it answers."""
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"PostgreSQL does not start: {self._said()}")

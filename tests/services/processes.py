@@ -7,6 +7,8 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from tests.services.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import Barrier
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-_START_SECONDS = 60
 _gates: list[Barrier] = []
 
 
@@ -41,5 +42,5 @@ def _stand_at(gate: Barrier, variables: dict[str, str]) -> None:
 
 
 def _work_at_the_gate(work: Callable[[Argument], Result], argument: Argument) -> Result:
-    _gates[-1].wait(_START_SECONDS)
+    _gates[-1].wait(PATIENCE_SECONDS)
     return work(argument)

@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from tests.services.network import find_free_port
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SPARK_FOLDER = Path(__file__).parents[2] / ".spark"
-_START_SECONDS = 60.0
 _HOST = "127.0.0.1"
 _MASTER = "org.apache.spark.deploy.master.Master"
 _WORKER = "org.apache.spark.deploy.worker.Worker"
@@ -144,7 +144,7 @@ class SparkCluster:
     def state(self) -> dict[str, Any] | None:
         """What the master says of its cluster; None where it does not answer."""
         try:
-            with build_opener(ProxyHandler({})).open(f"{self.pages}/json/", timeout=5) as answer:
+            with build_opener(ProxyHandler({})).open(f"{self.pages}/json/", timeout=60) as answer:
                 return dict(json.load(answer))
         except (URLError, OSError, ValueError):
             return None
@@ -166,14 +166,14 @@ class SparkCluster:
         """Have the master end the one application there is, as its page's button does."""
         (application,) = self.active_applications()
         form = f"id={application['id']}&terminate=true".encode()
-        with build_opener(ProxyHandler({})).open(f"{self.pages}/app/kill/", form, timeout=5):
+        with build_opener(ProxyHandler({})).open(f"{self.pages}/app/kill/", form, timeout=60):
             pass
 
     def kill_driver(self) -> None:
         """Have the master end the one driver there is."""
         (driver,) = self.active_drivers()
         path = f"http://{_HOST}:{self.rest_port}/v1/submissions/kill/{driver['id']}"
-        with build_opener(ProxyHandler({})).open(path, b"{}", timeout=5):
+        with build_opener(ProxyHandler({})).open(path, b"{}", timeout=60):
             pass
 
     def await_workers(self, count: int) -> None:
@@ -229,7 +229,7 @@ class SparkCluster:
             )
 
     def _await(self, condition: Callable[[], bool], fault: str) -> None:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
                 logs = "".join(

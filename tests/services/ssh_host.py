@@ -26,6 +26,7 @@ from tests.services.host_disk import (
 )
 from tests.services.machine import Machine
 from tests.services.network import find_free_port
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class SshHost:
                 stdout=output,
                 stderr=output,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while b"Server listening" not in (self.disk / "sshd.log").read_bytes()[before:]:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.01)

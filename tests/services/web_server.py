@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 from fastapi import FastAPI
 
+from tests.services.patience import PATIENCE_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -68,7 +70,7 @@ class WebServer:
 
 def fetch(host: str, port: int, path: str, headers: Mapping[str, str] | None = None) -> Answer:
     """One GET request, without following redirects or tidying up the path."""
-    with closing(http.client.HTTPConnection(host, port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(host, port, timeout=PATIENCE_SECONDS)) as connection:
         connection.request("GET", path, headers=dict(headers or {}))
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}

@@ -267,7 +267,7 @@ def _run(script: str, tmp_path: Path) -> list[str]:
         [sys.executable, "-c", _FORK + script, tmp_path / "root"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ import pytest
 from airflow_mltrain.errors import ConfigurationError, TargetUnreachableError
 from airflow_mltrain.targets.config import SshTargetConfig
 from airflow_mltrain.targets.ssh_connection import HostConnector
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.ssh_host import SshHost
 from tests.services.ssh_login import (
     PASSWORD,
@@ -174,7 +175,7 @@ def test_what_others_do_with_paramiko_is_logged_as_it_was(
     caplog.set_level(logging.INFO, "paramiko")
 
     with connected(make()), paramiko.Transport((login_host.address, login_host.port)) as other:
-        other.start_client(timeout=10)
+        other.start_client(timeout=PATIENCE_SECONDS)
 
     assert "INFO" in paramiko_levels(caplog)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.services.jobs import is_running, wait_for
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.processes import run_together
 from tests.services.ssh_host import SshHost
 
@@ -38,7 +39,7 @@ def far_host() -> Iterator[SshHost]:
         yield host
 
 
-def ssh(host: SshHost, *words: str, timeout_seconds: float = 10) -> str:
+def ssh(host: SshHost, *words: str, timeout_seconds: float = PATIENCE_SECONDS) -> str:
     """What OpenSSH's client prints: after options, the host's address, and a command."""
     done = subprocess.run(
         ["ssh", *_options(host), *words],
@@ -162,7 +163,7 @@ def test_a_connection_outlives_a_cut(far_host: SshHost) -> None:
     far_host.restore_network()
 
     # then
-    assert waiting.communicate(timeout=20)[0] == b"got it\n"
+    assert waiting.communicate(timeout=PATIENCE_SECONDS)[0] == b"got it\n"
 
 
 def test_a_stopped_sshd_is_connected_to_and_never_answers(host: SshHost) -> None:
@@ -193,7 +194,7 @@ def test_an_sshd_that_is_killed_alone_leaves_who_is_logged_in(far_host: SshHost)
         far_host.kill_sshd(with_sessions=False)
         with pytest.raises(subprocess.CalledProcessError):
             ssh(far_host, *_login(far_host), "true")
-        printed = session.communicate(b"\n", timeout=10)[0]
+        printed = session.communicate(b"\n", timeout=PATIENCE_SECONDS)[0]
 
     # then
     assert printed == b"still in\n"
@@ -241,7 +242,7 @@ def test_a_host_leaves_nothing_behind(options: dict[str, Any]) -> None:
 
     # then
     assert left == []
-    wait_for(lambda: not is_running(sleeper), seconds=2)
+    wait_for(lambda: not is_running(sleeper))
 
 
 @pytest.mark.parametrize("options", _KINDS)

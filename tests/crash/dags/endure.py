@@ -10,17 +10,23 @@ from airflow.sdk import DAG
 from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOperator
 
 COUNT = 6  # of each kind
+SECONDS = 15.0  # in which a script says what it has to say; then it goes on until it is let go
 
 for is_deferrable in (True, False):
     kind = "deferred" if is_deferrable else "on_worker"
-    with DAG(f"endure_{kind}", schedule=None, params={"project": "", "diaries": ""}):
+    with DAG(
+        f"endure_{kind}", schedule=None, params={"project": "", "diaries": "", "release": ""}
+    ):
         wanted: list[dict[str, Any]] = [
             {
                 "experiment": f"{kind}-{number}",
                 "config": {
                     "source_directory": "{{ params.project }}",
                     "script": "train.py",
-                    "arguments": [f"{{{{ params.diaries }}}}/{kind}-{number}", "6.0", "0", "0"],
+                    "arguments": [
+                        *(f"{{{{ params.diaries }}}}/{kind}-{number}", str(SECONDS), "0", "0"),
+                        "{{ params.release }}",
+                    ],
                 },
             }
             for number in range(COUNT)

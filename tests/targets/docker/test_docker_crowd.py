@@ -12,6 +12,7 @@ from docker import DockerClient
 
 from airflow_mltrain import ScriptRunConfig, Workspace, progress, submission
 from airflow_mltrain.runs.status import RunStatus
+from tests.services.patience import PATIENCE_SECONDS
 from tests.targets.docker.conftest import ConnectTo
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def _submit_and_wait(settings: Settings, config: ScriptRunConfig) -> None:
 
     def run(_: int) -> RunStatus:
         record = submission.submit(workspace, "crowd", config)
-        return progress.await_end(workspace, record.run_id, timeout_seconds=60).status
+        return progress.await_end(
+            workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS
+        ).status
 
     with ThreadPoolExecutor(_RUNS_EACH) as pool:
         statuses = list(pool.map(run, range(_RUNS_EACH)))

@@ -16,6 +16,7 @@ from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
 from tests.services.docker_jobs import processes_in
 from tests.services.jobs import wait_for
+from tests.services.patience import PATIENCE_SECONDS
 from tests.targets.docker.conftest import ConnectTo
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class _Project:
     def run(self, config: ScriptRunConfig) -> tuple[RunRecord, str]:
         """The record of a run that ended, and its log."""
         record = submission.submit(self._workspace, "build", config)
-        ended = progress.await_end(self._workspace, record.run_id, timeout_seconds=30)
+        ended = progress.await_end(
+            self._workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS
+        )
         return ended, log_of(self._workspace, ended)
 
 
@@ -207,7 +210,7 @@ def test_a_run_that_is_canceled_while_its_image_is_built_never_begins(
 
     # then
     assert not submitter.is_alive()
-    ended = progress.await_end(workspace, record.run_id, timeout_seconds=30)
+    ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.status is RunStatus.CANCELED
     assert records[0].run_id == record.run_id
     assert client.containers.list(all=True, filters={"name": record.run_id}) == []

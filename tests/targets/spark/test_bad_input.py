@@ -51,7 +51,7 @@ def _ended(target: ComputeTarget, run_id: str) -> JobState:
     def is_over(state: JobState) -> bool:
         return state.status in TERMINAL and len(state.log) >= (state.log_bytes or 0)
 
-    return follow(target, run_id, is_over, 120)
+    return follow(target, run_id, is_over)
 
 
 def test_no_spark_submit(make: Make, bench: SparkJobBench) -> None:

@@ -48,7 +48,6 @@ print("second", work(0.2), flush=True)
 )
 _READY = "sc.parallelize([1]).count(); print('ready', flush=True)\n"
 _UNTIL_KILLED = f"{_SESSION}{_READY}time.sleep(1000)"
-_SECONDS = 90.0
 _TERMINAL = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELED)
 
 
@@ -64,7 +63,6 @@ def _ended(target: ComputeTarget, run_id: str) -> tuple[RunStatus, str, bytes]:
         target,
         run_id,
         lambda one: one.status in _TERMINAL and len(one.log) >= (one.log_bytes or 0),
-        _SECONDS,
     )
     return state.status, str(state.reason), state.log
 
@@ -73,7 +71,7 @@ def test_a_lost_worker_costs_no_run(
     target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster
 ) -> None:
     run_id = bench.python(target, _IN_TWO_PARTS)
-    follow(target, run_id, lambda state: b"first 8" in state.log, _SECONDS)
+    follow(target, run_id, lambda state: b"first 8" in state.log)
 
     cluster.kill(cluster.workers[0])
     for pid in cluster.executors()[:1]:
@@ -89,7 +87,7 @@ def test_a_lost_master_costs_no_run_that_has_its_executors(
     target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster
 ) -> None:
     run_id = bench.python(target, _IN_TWO_PARTS)
-    follow(target, run_id, lambda state: b"first 8" in state.log, _SECONDS)
+    follow(target, run_id, lambda state: b"first 8" in state.log)
 
     cluster.kill_master()
     (bench.outside / "release").touch()
@@ -104,7 +102,7 @@ def test_a_lost_driver_is_a_failed_run_and_its_application_is_gone(
     target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster, victim: str
 ) -> None:
     run_id = bench.python(target, _UNTIL_KILLED)
-    follow(target, run_id, lambda state: b"ready" in state.log, _SECONDS)
+    follow(target, run_id, lambda state: b"ready" in state.log)
 
     mark = "org.apache.spark.deploy.SparkSubmit" if victim == "java" else "train.py"
     (pid,) = [one for one in pids_carrying(run_id) if mark in _words(one)]
@@ -113,14 +111,14 @@ def test_a_lost_driver_is_a_failed_run_and_its_application_is_gone(
     status, reason, log = _ended(target, run_id)
     assert status is RunStatus.FAILED
     assert "killed by SIGKILL" in reason, log
-    wait_for(lambda: not cluster.active_applications(), 10)
+    wait_for(lambda: not cluster.active_applications())
 
 
 def test_an_application_that_its_master_ends_says_so(
     target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster
 ) -> None:
     run_id = bench.python(target, f"{_SESSION}{_READY}while True: sc.parallelize([1]).count()")
-    follow(target, run_id, lambda state: b"ready" in state.log, _SECONDS)
+    follow(target, run_id, lambda state: b"ready" in state.log)
 
     cluster.kill_application()
 
@@ -155,7 +153,7 @@ def test_a_full_cluster_is_waited_for_as_long_as_the_target_says(
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", connection)
     target = connect("cluster", settings)
     holder = bench.python(target, _UNTIL_KILLED)
-    follow(target, holder, lambda state: b"ready" in state.log, _SECONDS)
+    follow(target, holder, lambda state: b"ready" in state.log)
 
     waiting = bench.python(target, _SESSION + "sc.parallelize([1]).count()")
 
@@ -177,7 +175,7 @@ def test_a_driver_whose_supervisor_is_killed_leaves_no_application(
 
     status, _, _ = _ended(target, run_id)
     assert status is RunStatus.FAILED
-    wait_for(lambda: not cluster.active_applications(), 10)
+    wait_for(lambda: not cluster.active_applications())
     left = settings.local_root.with_name("spark-cluster") / "runs" / run_id / "spark"
     assert (left / "code.zip").exists()
     assert not (left / "properties").exists()

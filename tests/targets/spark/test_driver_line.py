@@ -133,7 +133,7 @@ def test_a_stranger_who_dribbles_does_not_keep_a_driver_waiting(
                 return True
             return False
 
-        wait_for(is_let_go, 25)
+        wait_for(is_let_go)
 
     (bench.outside / "release").touch()
     assert wait_until_ended(target, run_id).status is RunStatus.COMPLETED
@@ -214,7 +214,7 @@ def test_nothing_is_left_of_a_driver_whose_keeper_was_killed(
     (keeper,) = master.keepers
     os.kill(keeper, signal.SIGKILL)
 
-    wait_for(lambda: not root.exists(), 20)
-    wait_for(lambda: not pids_carrying(f"{run_id}.driver"), 20)
+    wait_for(lambda: not root.exists())
+    wait_for(lambda: not pids_carrying(f"{run_id}.driver"))
     assert not root.exists()
     kill_supervisor(settings.local_root.with_name("spark-cluster"), run_id)

@@ -95,7 +95,7 @@ def test_environment_modules_and_properties_reach_driver_and_executors(
         )
         target.start(job)
         ended = wait_until_ended(target, job.run_id)
-        wait_for(lambda: not yarn.running, 20)
+        wait_for(lambda: not yarn.running)
 
     # then
     assert (ended.status, ended.exit_code) == (RunStatus.FAILED, 3), ended
@@ -103,7 +103,7 @@ def test_environment_modules_and_properties_reach_driver_and_executors(
     assert b"there [('1.0', 'ours', True), ('1.0', 'ours', True)]\n" in ended.log
     assert f"known k3y {job.run_id}\n".encode() in ended.log
     assert b"[mltrain] Spark application app-" in ended.log
-    wait_for(lambda: not cluster.active_applications(), 10)
+    wait_for(lambda: not cluster.active_applications())
 
 
 def test_spark_submit_puts_a_driver_into_a_pod_and_a_cancel_ends_it(
@@ -140,7 +140,7 @@ def test_spark_submit_puts_a_driver_into_a_pod_and_a_cancel_ends_it(
 
         # when
         target.start(job)
-        begun = follow(target, job.run_id, lambda state: b"there" in state.log, 150)
+        begun = follow(target, job.run_id, lambda state: b"there" in state.log)
         (name,) = api.running
         pod = api.pods[name]
         target.cancel(job.run_id)
@@ -155,4 +155,4 @@ def test_spark_submit_puts_a_driver_into_a_pod_and_a_cancel_ends_it(
     assert container["resources"]["limits"]["memory"] == "1433Mi"  # 1 GiB, and 0.4 of it beside
     assert ended.status is RunStatus.CANCELED, ended
     assert not api.running
-    wait_for(lambda: not cluster.active_applications(), 10)
+    wait_for(lambda: not cluster.active_applications())

@@ -160,8 +160,8 @@ def test_a_driver_ends_with_the_one_who_submitted_it(
     kill_supervisor(settings.local_root.with_name("spark-cluster"), run_id)
 
     assert wait_until_ended(target, run_id).status is RunStatus.FAILED
-    wait_for(lambda: not kubernetes.running, 30)
-    wait_for(lambda: not pids_carrying(f"{run_id}.driver"), 10)
+    wait_for(lambda: not kubernetes.running)
+    wait_for(lambda: not pids_carrying(f"{run_id}.driver"))
 
 
 def test_a_lost_pod_is_a_failed_run_that_says_why(

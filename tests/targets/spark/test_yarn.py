@@ -183,14 +183,14 @@ def test_two_applications_of_one_run_run_its_script_once(
     # when
     wait_for_log(target, run_id, b"ready")
     assert len(yarn.places) == 2
-    wait_for(lambda: len(yarn.running) == 1, 30)  # the other was turned away
+    wait_for(lambda: len(yarn.running) == 1)  # the other was turned away
     (bench.outside / "release").touch()
     ended = wait_until_ended(target, run_id)
 
     # then
     assert ended.status is RunStatus.COMPLETED, ended
     assert len(list(bench.outside.glob("began-*"))) == 1
-    wait_for(lambda: not yarn.running, 10)
+    wait_for(lambda: not yarn.running)
 
 
 def test_a_cancel_lets_the_script_save_and_leaves_no_application(
@@ -210,7 +210,7 @@ signal.signal(signal.SIGTERM, save)
     ended = wait_until_ended(target, run_id)
 
     assert (ended.status, ended.exit_code) == (RunStatus.CANCELED, 0), ended
-    wait_for(lambda: not yarn.running, 10)
+    wait_for(lambda: not yarn.running)
     assert not pids_carrying(f"{run_id}.driver")
     kept = _kept(target, run_id, tmp_path / "kept")
     assert (kept / "outputs/model").read_text() == "saved"
@@ -223,7 +223,7 @@ def test_a_driver_is_heard_while_its_master_says_nothing(
     yarn.set("is-full")
     yarn.set("is-silent")
     run_id = bench.python(target, UNTIL_RELEASED)
-    wait_for((yarn.folder / "was-asked").exists, 30)
+    wait_for((yarn.folder / "was-asked").exists)
     yarn.mend("is-full")
 
     # when it calls, and its patience is shorter than that of the question
@@ -260,8 +260,8 @@ def test_a_driver_ends_with_the_one_who_submitted_it(
     kill_supervisor(settings.local_root.with_name("spark-cluster"), run_id)
 
     assert wait_until_ended(target, run_id).status is RunStatus.FAILED
-    wait_for(lambda: not yarn.running, 30)
-    wait_for(lambda: not pids_carrying(f"{run_id}.driver"), 10)
+    wait_for(lambda: not yarn.running)
+    wait_for(lambda: not pids_carrying(f"{run_id}.driver"))
     assert len(list(bench.outside.glob("began-*"))) == 1
 
 
@@ -292,7 +292,7 @@ def test_a_submitter_that_is_killed_leaves_no_exit_code_that_might_be_the_script
 
     ended = wait_until_ended(target, run_id)
     assert (ended.status, ended.exit_code) == (RunStatus.FAILED, None), ended
-    wait_for(lambda: not pids_carrying(f"{run_id}.driver"), 30)
+    wait_for(lambda: not pids_carrying(f"{run_id}.driver"))
 
 
 def test_what_yarn_refuses_is_said_in_its_words(
@@ -370,13 +370,13 @@ def test_a_keytab_gives_the_ticket_by_which_yarn_is_asked(
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
     target = connect("cluster", settings)
     run_id = bench.python(target, UNTIL_RELEASED)
-    wait_for((yarn.folder / "logins").exists, 30)
+    wait_for((yarn.folder / "logins").exists)
 
     # when the ticket is no good any more
     folder = settings.local_root.with_name("spark-cluster") / "runs" / run_id
     (tickets,) = folder.rglob("tickets")
     tickets.unlink()
-    wait_for(lambda: len((yarn.folder / "logins").read_text().splitlines()) > 1, 30)
+    wait_for(lambda: len((yarn.folder / "logins").read_text().splitlines()) > 1)
     target.cancel(run_id)
     ended = wait_until_ended(target, run_id)
 
