@@ -7,27 +7,24 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
-from . import process, slot
+from . import process
 from .attendance import Attendance
-from .burial import bury_if_dead
 from .checkout import DamagedBlobError, check_out
-from .children import Children, release_signals
-from .folder import JobFolder, read_from, size_of, write_new
-from .script import SpawnError, spawn, spawn_builder
+from .children import Children
+from .folder import JobFolder, read_from, size_of
+from .script import SpawnError, spawn
 from .script_user import ScriptUser
 from .secret import take_over
 from .spare import Spares
 
 if TYPE_CHECKING:
-    from .environment.cache import Lease
+    from .environment.preparation import EnvironmentPreparation
+    from .turn import Turn
 
 _LEFTOVER_GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
-_BURIAL_LOOKS, _BURIAL_LOOK_SECONDS = 100, 0.1
 _REASON_CHARACTERS = 4000
-_BUILD_ROUNDS = 3
 _CHECKOUT_PROCESSES = 4
-_IDLE_SECONDS = 60.0  # an environment that was just used stays, as after a build
 
 
 class _Stop(Exception):  # noqa: N818  # a decision, not an error
@@ -61,13 +58,11 @@ class Supervisor:
         self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": supervisor}
         self._spec: Dict[str, Any] = {}
         self._attendance: Optional[Attendance] = None  # None: it may be left alone
-        self._turn = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)
+        self._place = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)  # in line
         self._script: Optional[int] = None
-        self._lease: "Optional[Lease]" = None
-        self._tree: Optional[str] = None  # the environment's folder
-        self._is_building = False
         self._manifest: Optional[bytes] = None
-        self._held: List[slot.Slot] = []  # freed by the end of this process at the latest
+        self._environment: "Optional[EnvironmentPreparation]" = None
+        self._turn: "Optional[Turn]" = None
         self._children = Children()
 
     def claim(self) -> bool:
@@ -86,7 +81,7 @@ class Supervisor:
             self._expect_attendance()
             self._prepare()
             self._prepare_environment()
-            self._held = self._wait_for_turn()
+            self._wait_for_turn()
             wait_status = self._run_script()
             self._record("Finalizing")
             self._end_leftovers()
@@ -109,8 +104,8 @@ class Supervisor:
 
     def leave_spare(self) -> None:
         """Lay the code out once more when the job has ended, for the next with much the same."""
-        for one in self._held:
-            one.free()
+        if self._turn is not None:
+            self._turn.free()
         if self._manifest is not None:
             try:
                 Spares(self._folder.root).leave(self._manifest, self._spec["snapshot_id"])
@@ -151,148 +146,64 @@ class Supervisor:
             raise _Stop("Failed", "preparation failed: {}".format(error)) from None
 
     def _prepare_environment(self) -> None:
-        """Take a lease on the environment the job asks for, after building it if need be."""
-        request = self._spec["environment"]
-        if request is None:
-            self._unpack_environment()
+        """Have the environment that the job asks for, and leave word of what it is."""
+        packed = (self._spec["spark"] or {}).get("archive")
+        if self._spec["environment"] is None and packed is None:
             return
-        from .environment.cache import EnvironmentCache  # noqa: PLC0415  # many jobs need none
-        from .environment.interpreter import InterpreterNotFoundError  # noqa: PLC0415
+        from .environment.preparation import (  # noqa: PLC0415  # many jobs need none
+            EnvironmentPreparation,
+            PreparationError,
+        )
 
-        limit = request["prepare_timeout_seconds"]
-        deadline = None if limit is None else time.monotonic() + limit
-        reason = "its preparation took longer than prepare_timeout_seconds = {}".format(limit)
-        cache = EnvironmentCache(self._folder.environments)
-        for builds in range(_BUILD_ROUNDS + 1):
-            try:
-                lease = cache.find(request, may_search=builds > 0)
-                if lease is not None:
-                    digest = self._folder.write_environment(lease.resolved)
-                    self._state["environment_digest"] = digest
-                    self._state["environment_key"] = lease.resolved["key"]
-                    self._lease, self._tree = lease, lease.tree
-                    self._pack_environment(lease.tree, deadline, reason)
-                    return
-            except (OSError, InterpreterNotFoundError) as error:
-                raise _Stop("Failed", "preparation failed: {}".format(error)) from None
-            if builds < _BUILD_ROUNDS:
-                self._build_environment(deadline, reason)
-        raise _Stop("Failed", "its environment was removed whenever it had been built")
+        self._environment = EnvironmentPreparation(
+            self._folder, self._spec, self._secrets, self._run_preparation
+        )
+        try:
+            resolved = self._environment.take()
+            if resolved is not None:
+                self._state["environment_digest"] = self._folder.write_environment(resolved)
+                self._state["environment_key"] = resolved["key"]
+            self._environment.pack(self._say)
+        except (OSError, PreparationError, SpawnError) as error:
+            raise _Stop("Failed", "preparation failed: {}".format(error)) from None
 
-    def _build_environment(self, deadline: Optional[float], reason: str) -> None:
+    def _run_preparation(
+        self, begin: Callable[[], int], deadline: Optional[float], reason: str
+    ) -> None:
+        """Have a child do what the script cannot begin without; `begin` returns its pid."""
         self._state["oom_kills_before"] = process.out_of_memory_kills()
         self._check_stop()
-        self._is_building = True
-        try:
-            builder = spawn_builder(self._folder, self._secrets)
-        except SpawnError as error:
-            raise _Stop("Failed", "preparation failed: {}".format(error)) from None
-        self._await_preparation(builder, deadline, reason)
-        self._is_building = False
-
-    def _pack_environment(self, tree: str, deadline: Optional[float], reason: str) -> None:
-        """Have it packed for executors, where there will be any."""
-        if self._spec["spark"] is None:
-            return
-        from .environment import archive  # noqa: PLC0415  # many jobs need none
-        from .environment.cache import EnvironmentCache  # noqa: PLC0415
-
-        if not archive.size_in(tree):
-            packer = self._fork(lambda: archive.pack(tree, self._say))
-            self._await_preparation(packer, deadline, reason)
-            limit = self._spec["environment"]["max_cache_bytes"]
-            EnvironmentCache(self._folder.environments).collect(limit, idle_seconds=_IDLE_SECONDS)
-
-    def _unpack_environment(self) -> None:
-        """Use the environment that came as an archive, as that of a driver elsewhere does."""
-        digest = (self._spec["spark"] or {}).get("archive")
-        if digest is None:
-            return
-        from .environment import archive  # noqa: PLC0415  # many jobs need none
-
-        self._tree = tree = os.path.join(self._folder.path, archive.NAME)
-        packed = os.path.join(self._folder.blobs, digest[:2], digest)
-        self._await_preparation(self._fork(lambda: archive.unpack(packed, tree)), None, "")
-
-    def _await_preparation(self, child: int, deadline: Optional[float], reason: str) -> None:
-        wait_status = self._await(child, deadline, reason)
+        wait_status = self._await(begin(), deadline, reason)
         if wait_status != 0:
             _, outcome = self._outcome(wait_status)
             why = self._folder.read_preparation_fault() or "its builder: {}".format(outcome)
             raise _Stop("Failed", "preparation failed: {}".format(why))
 
-    def _fork(self, work: Callable[[], object]) -> int:
-        """Have a child do what takes long, which leaves in words why it could not."""
-        own_pid, pid = os.getpid(), os.fork()
-        if pid:
-            return pid
-        code = 1
-        try:
-            release_signals()
-            process.die_with(own_pid)
-            work()
-            code = 0
-        except (OSError, ValueError) as error:
-            write_new(self._folder.preparation_fault, str(error).encode(errors="replace"))
-        finally:
-            os._exit(code)
-
     def _remove_half_built(self) -> None:
-        if self._is_building:
-            from .environment.cache import EnvironmentCache  # noqa: PLC0415
-
+        if self._environment is not None:
             try:
-                EnvironmentCache(self._folder.environments).collect(max_bytes=None)
+                self._environment.remove_half_built()
             except OSError as error:  # whoever builds next removes it
                 _complain("what was half built is still there: {}".format(error))
 
-    def _wait_for_turn(self) -> List[slot.Slot]:
-        """A slot and the cards that the job asks for, had until this process ends."""
+    def _wait_for_turn(self) -> None:
+        """Have a slot and the cards that the job asks for."""
         self._check_stop()
         count, gpus = self._spec["max_concurrent_runs"], self._spec["gpus"]
-        held: List[slot.Slot] = []
-        if count is not None:
-            held += self._acquire(self._folder.slots, list(map(str, range(count))), 1)
-        if gpus is not None:
-            shown = self._find_gpus(gpus)
-            cards = self._acquire(self._folder.gpus, list(shown), gpus["count"])
-            visible = ",".join(shown[card.name] for card in cards)
-            self._spec["environment_variables"]["CUDA_VISIBLE_DEVICES"] = visible
-            held += cards
-        return held
+        if count is None and gpus is None:
+            return
+        from .turn import TooFewCardsError, Turn  # noqa: PLC0415  # most jobs need none
 
-    def _acquire(self, folder: str, names: List[str], needed: int) -> List[slot.Slot]:
         self._record("Queued")
-        held = slot.acquire(
-            folder, names, needed, self._turn, self._is_stop_asked, self._children.sleep
-        )
-        for one in held or ():
-            self._clear(one)
+        self._turn = Turn(self._folder, self._place, self._is_stop_asked, self._children.sleep)
+        try:
+            self._turn.wait(count, gpus)
+        except TooFewCardsError as error:
+            raise _Stop("Failed", str(error)) from None
         self._check_stop()
-        return held or []
-
-    def _find_gpus(self, gpus: Dict[str, Any]) -> Dict[str, str]:
-        """The cards of this machine, each with the name that a script knows it by."""
-        declared = gpus["devices"]
-        if declared is None:
-            from .gpu import look_at_gpus  # noqa: PLC0415  # dear at start-up
-
-            declared = [[card["index"], card["index"]] for card in look_at_gpus()["cards"]]
-        if len(declared) < gpus["count"]:
-            words = "it asks for {} GPUs, and its target has {}; ask for fewer, or declare `gpus`"
-            raise _Stop("Failed", words.format(gpus["count"], len(declared) or "none"))
-        return dict(declared)
-
-    def _clear(self, held: slot.Slot) -> None:
-        """Stop what a killed job may have left running in this slot."""
-        previous = held.last_holder()
-        if previous is not None:
-            folder = JobFolder(self._folder.root, previous)
-            for _ in range(_BURIAL_LOOKS):
-                if self._is_stop_asked() or bury_if_dead(folder):
-                    break
-                self._children.sleep(_BURIAL_LOOK_SECONDS)
-        held.occupy(self._folder.run_id)
+        if self._turn.visible_cards is not None:
+            variables = self._spec["environment_variables"]
+            variables["CUDA_VISIBLE_DEVICES"] = self._turn.visible_cards
 
     def _run_script(self) -> int:
         self._state["oom_kills_before"] = process.out_of_memory_kills()
@@ -301,9 +212,8 @@ class Supervisor:
         self._leave_facts()
         self._record("Running")  # before it prints anything, so that nobody sees that first
         try:
-            self._script = spawn(
-                self._folder, self._spec, self._tree, self._script_user, self._secrets
-            )
+            tree = None if self._environment is None else self._environment.tree
+            self._script = spawn(self._folder, self._spec, tree, self._script_user, self._secrets)
         except SpawnError as error:
             del self._state["started_at"]
             self._state["exit_code"] = error.exit_code
@@ -434,8 +344,8 @@ class Supervisor:
             **self._folder.measure(),
         )
         self._folder.remove_secrets()
-        if self._lease is not None:
-            self._lease.close()  # whoever sees the end may remove the environment
+        if self._environment is not None:
+            self._environment.release()  # whoever sees the end may remove it
         while not self._is_end_written():
             time.sleep(_LOOK_SECONDS)
 
