@@ -8,9 +8,9 @@ from typing import Any
 
 from airflow_mltrain.config.conda_dependencies import CondaDependencies
 from airflow_mltrain.config.conda_package import find_exact_version, find_name, is_any_version
+from airflow_mltrain.config.environment_reading import is_sdk
 from airflow_mltrain.config.python_section import IndexSection, PythonSection
 from airflow_mltrain.config.requirements_file import Line, RequirementsReader
-from airflow_mltrain.config.run_config_reading import is_sdk
 
 
 def change_packages(said: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

@@ -6,29 +6,23 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
 
 from airflow_mltrain.config.command_job_reading import CommandJobReading
-from airflow_mltrain.config.conda_dependencies import CondaDependencies
 from airflow_mltrain.config.conda_section import change_packages
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.file_keys import Lack, report
 from airflow_mltrain.config.model import ConfigModel
-from airflow_mltrain.config.run_config_reading import (
-    RunConfigReading,
-    find_file,
-    project_of,
-)
+from airflow_mltrain.config.project_file import find_file, project_of
+from airflow_mltrain.config.run_config_reading import RunConfigReading
+from airflow_mltrain.config.run_config_writing import write_run_configuration
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.config.saved_file import write_whole
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.config.yaml_document import Location, YamlDocument, construct, read_text
 from airflow_mltrain.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from airflow_mltrain.config.docker_configuration import DockerConfiguration
 
 _JOB_KEYS: Final = ("$schema", "type", "code", "compute", "inputs", "experiment_name")
 _ENVIRONMENT: Final = ("environment",)
@@ -122,71 +116,6 @@ def save_run_configuration(run_config: RunConfiguration, path: Path, name: str |
     if origin is not None and _is_same_file(origin.document.path, path):
         run_config.keep_origin(Origin(document, values))
     return path
-
-
-def write_run_configuration(run_config: RunConfiguration) -> dict[Location, Any]:
-    """The keys of a `.runconfig`, each with the value that it has for this run configuration."""
-    said = run_config.model_dump(mode="json")
-    values: dict[Location, Any] = {
-        ("target",): run_config.target,
-        ("framework",): run_config.framework,
-        ("maxRunDurationSeconds",): run_config.max_run_duration_seconds,
-        ("prepareTimeoutSeconds",): run_config.prepare_timeout_seconds,
-        ("leaseSeconds",): run_config.lease_seconds,
-        ("exitCodePolicy",): said["exit_code_policy"],
-        ("maxPreemptions",): run_config.max_preemptions,
-        ("environmentVariables",): said["environment_variables"],
-    }
-    for name, value in run_config.resources:
-        values["resources", name] = value
-    spark = run_config.spark
-    values["spark", "configuration"] = dict(spark.configuration)
-    values["spark", "driverMemory"] = spark.driver_memory
-    values["spark", "driverCores"] = spark.driver_cores
-    values["spark", "executorMemory"] = spark.executor_memory
-    values["spark", "executorCores"] = spark.executor_cores
-    values["spark", "executorInstances"] = spark.executor_instances
-    docker: DockerConfiguration | None = run_config.docker
-    values["docker", "useDocker"] = docker is not None and docker.use_docker
-    values["docker", "arguments"] = [] if docker is None else list(docker.arguments)
-    values["docker", "shmSize"] = "2g" if docker is None else docker.shm_size
-    environment = run_config.environment
-    if isinstance(environment, Environment):
-        return values | _write_environment(environment, uses_docker=docker is not None)
-    return {**values, ("environment",): environment}
-
-
-def _write_environment(environment: Environment, *, uses_docker: bool) -> dict[Location, Any]:
-    said = environment.model_dump(mode="json")
-    docker, python, spark = said["docker"], said["python"], said["spark"]
-    is_image = docker != Environment("plain").docker.model_dump(mode="json")
-    packages = None
-    if not python["user_managed_dependencies"]:
-        packages = CondaDependencies(_underlying_structure=environment.python).as_dict()
-    return {
-        ("environment", *location): value
-        for location, value in {
-            ("name",): said["name"],
-            ("environmentVariables",): said["environment_variables"],
-            ("python", "userManagedDependencies"): python["user_managed_dependencies"],
-            ("python", "interpreterPath"): python["interpreter_path"],
-            ("python", "condaDependencies"): packages,
-            ("python", "constraints"): python["constraints"],
-            ("docker", "enabled"): is_image and not uses_docker,
-            ("docker", "baseImage"): docker["base_image"],
-            ("docker", "baseDockerfile"): docker["base_dockerfile"],
-            ("docker", "buildContext"): _camel(docker["build_context"]),
-            ("docker", "arguments"): docker["arguments"],
-            ("docker", "shmSize"): docker["shm_size"],
-            ("spark", "repositories"): spark["repositories"],
-            ("spark", "packages"): [
-                dict(zip(("group", "artifact", "version"), one.split(":"), strict=True))
-                for one in spark["packages"]
-            ],
-            ("spark", "jars"): spark["jars"],
-            ("spark", "configuration"): spark["configuration"],
-        }.items()
-    }
 
 
 def _values_of(
@@ -346,10 +275,3 @@ def _leaves(value: Any, key: str = "") -> dict[str, Any]:
     for name, one in value.items():
         leaves |= _leaves(one, f"{key}.{name}" if key else str(name))
     return leaves
-
-
-def _camel(context: dict[str, Any] | None) -> dict[str, Any] | None:
-    if context is None:
-        return None
-    names = {"snapshot_id": "snapshotId", "dockerfile_path": "dockerfilePath"}
-    return {names.get(key, key): value for key, value in context.items() if value is not None}

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_camel
 
 from airflow_mltrain.config.fault import describe
 from airflow_mltrain.config.yaml_document import Location, YamlDocument
@@ -17,6 +18,8 @@ from airflow_mltrain.errors import ConfigurationError
 _KEEPS_SECRETS: Final = ("environmentVariables", "environment_variables", "password")
 
 _Keys = TypeVar("_Keys", bound=BaseModel)
+LackRule: TypeAlias = tuple[Location, tuple[Any, ...], str, bool]
+"""A key, the values that ask for nothing, what to do instead, and whether it changes the run."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,48 @@ def read_keys(document: YamlDocument, model: type[_Keys]) -> _Keys:
     except ValidationError as error:
         faults = dict.fromkeys(_describe(document, model, fault) for fault in error.errors())
         raise ConfigurationError("\n".join(faults)) from None
+
+
+def spell_texts(
+    document: YamlDocument, keys: BaseModel, texts: Iterable[Sequence[str]], above: Location = ()
+) -> None:
+    """Let what counts as text be as it is written, where YAML takes it for a number."""
+    for *way, last in texts:
+        holder: Any = keys
+        for name in way:
+            holder = getattr(holder, name, None)
+        if holder is not None:
+            location = (*above, *map(to_camel, way), to_camel(last))
+            setattr(holder, last, document.spell(getattr(holder, last), *location))
+
+
+def strip(value: Any) -> Any:
+    """The value without what says nothing in it; None where nothing is left."""
+    if isinstance(value, dict):
+        return {key: one for key, one in value.items() if one not in (None, "", [], False)} or None
+    return None if value in (None, "", []) else value
+
+
+def as_texts(values: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The values as text, but for those that are mappings."""
+    if values is None:
+        return None
+    return {key: value if isinstance(value, dict) else str(value) for key, value in values.items()}
+
+
+def find_lacks(
+    rules: Iterable[LackRule], said: dict[str, Any], above: Location = ()
+) -> list[Lack]:
+    """What is said, below `above`, and is not here."""
+    lacks = []
+    for location, asking_nothing, remedy, changes_run in rules:
+        value: Any = said
+        for part in location:
+            value = value.get(part) if isinstance(value, dict) else None
+        value = strip(value)
+        if value is not None and value not in asking_nothing:
+            lacks.append(Lack((*above, *location), remedy, changes_run))
+    return lacks
 
 
 def report(document: YamlDocument, lacks: Sequence[Lack]) -> None:

@@ -26,9 +26,9 @@ from airflow_mltrain import (
     ScriptRunConfig,
     Workspace,
 )
-from airflow_mltrain.config.config_file import write_run_configuration
 from airflow_mltrain.config.resources import ResourcesSection
 from airflow_mltrain.config.run_config_file import ResourcesKeys, RunConfigKeys, SparkKeys
+from airflow_mltrain.config.run_config_writing import write_run_configuration
 from airflow_mltrain.config.spark import SparkConfiguration
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.settings import Settings
