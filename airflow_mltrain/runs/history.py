@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Text, func, insert, select, type_coerce, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
 from airflow_mltrain.runs import (
     enumeration,
     experiment_list,
+    log_position,
+    metric_row,
     registered_environment,
     resolution,
     script_news,
@@ -20,15 +21,8 @@ from airflow_mltrain.runs import (
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.enumeration import RunFilter
 from airflow_mltrain.runs.metric_line import RunNews
-from airflow_mltrain.runs.record import MetricRecord, MetricValue, ModelRecord
-from airflow_mltrain.runs.schema import (
-    log_positions,
-    metrics,
-    models,
-    runs,
-    to_record,
-    to_row,
-)
+from airflow_mltrain.runs.record import ModelRecord
+from airflow_mltrain.runs.schema import models, runs, to_record, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -36,11 +30,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql.elements import ColumnElement
 
-    from airflow_mltrain.runs.record import ExperimentRecord, RunRecord, SubmissionKey
+    from airflow_mltrain.runs.record import (
+        ExperimentRecord,
+        MetricRecord,
+        MetricValue,
+        RunRecord,
+        SubmissionKey,
+    )
     from airflow_mltrain.runs.status import RunStatus
-
-
-_METRIC = ("name", "value", "logged_at", "step", "kind")
 
 
 def open_run_history(url: str) -> RunHistory:
@@ -248,43 +245,21 @@ class RunHistory:
 
     def get_metrics(self, run_id: str, name: str | None = None) -> list[MetricRecord]:
         """A run's metrics, one name or all, in the order in which the script logged them."""
-        statement = (
-            select(*(metrics.c[name] for name in _METRIC))
-            .where(metrics.c.run_id == run_id)
-            .order_by(metrics.c.position, metrics.c.ordinal)
-        )
-        if name is not None:
-            statement = statement.where(metrics.c.name == name)
         with self._database.reading() as connection:
-            rows = connection.execute(statement).all()
-            if not rows:
+            found = metric_row.list_metrics(connection, run_id, name)
+            if not found:
                 self._get(connection, run_id)
-        return [MetricRecord(*row) for row in rows]
+        return found
 
     def read_newest_metrics(self, run_id: str, limit: int) -> list[MetricRecord]:
         """So many of a run's metrics, those that were logged last, in the order of logging."""
-        statement = (
-            select(*(metrics.c[name] for name in _METRIC))
-            .where(metrics.c.run_id == run_id)
-            .order_by(metrics.c.position.desc(), metrics.c.ordinal.desc())
-            .limit(limit)
-        )
         with self._database.reading() as connection:
-            return [MetricRecord(*row) for row in reversed(connection.execute(statement).all())]
+            return metric_row.list_newest(connection, run_id, limit)
 
     def get_metric_values(self, run_id: str) -> list[MetricValue]:
         """A run's metrics without steps and times, in the order in which they were logged."""
-        text = type_coerce(metrics.c.value, Text)  # parsed here: the type's way is slow
-        statement = (
-            select(metrics.c.name, text, metrics.c.kind)
-            .where(metrics.c.run_id == run_id)
-            .order_by(metrics.c.position, metrics.c.ordinal)
-        )
         with self._database.reading() as connection:
-            return [
-                MetricValue(name, json.loads(value), kind)
-                for name, value, kind in connection.execute(statement)
-            ]
+            return metric_row.list_values(connection, run_id)
 
     def get_models(self, run_id: str) -> list[ModelRecord]:
         """The models that a run's script registered, in that order."""
@@ -328,22 +303,14 @@ class RunHistory:
 
     def log_position(self, run_id: str, reader: str) -> int:
         """How many bytes of the run's log a reader has dealt with; 0 where it never said."""
-        statement = select(log_positions.c.position).where(*_is_position(run_id, reader))
         with self._database.reading() as connection:
-            return connection.scalar(statement) or 0
+            return log_position.find(connection, run_id, reader) or 0
 
     def set_log_position(self, run_id: str, reader: str, position: int) -> None:
         """Keep how many bytes a reader has dealt with; a lower number than before is ignored."""
-        known = select(log_positions.c.position).where(*_is_position(run_id, reader))
-        row = {"run_id": run_id, "reader": reader, "position": position}
         with self._database.writing() as connection:
             self._get(connection, run_id, is_locked=True)  # one writer per run
-            before = connection.scalar(known)
-            if before is None:
-                connection.execute(insert(log_positions).values(row))
-            elif before < position:
-                move_on = update(log_positions).where(*_is_position(run_id, reader))
-                connection.execute(move_on.values(position=position))
+            log_position.move_on(connection, run_id, reader, position)
 
     def keep_resolved(self, run_id: str, resolved: Mapping[str, Any]) -> RunRecord:
         """Keep what a run's environment was resolved to, and return the run as it stands after.
@@ -440,7 +407,3 @@ def _without_none(tags: Mapping[str, str | None]) -> dict[str, str]:
 
 def _is(key: SubmissionKey) -> list[ColumnElement[bool]]:
     return [runs.c[name] == value for name, value in asdict(key).items()]
-
-
-def _is_position(run_id: str, reader: str) -> list[ColumnElement[bool]]:
-    return [log_positions.c.run_id == run_id, log_positions.c.reader == reader]

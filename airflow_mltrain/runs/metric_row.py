@@ -1,4 +1,4 @@
-"""Metrics on their way into their table, by the ten thousand."""
+"""Metrics on their way into their table, by the ten thousand, and out of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection, Text, select, type_coerce
+
 from airflow_mltrain.errors import RunHistoryError
-from airflow_mltrain.runs.schema import plain_text
+from airflow_mltrain.runs.record import MetricRecord, MetricValue
+from airflow_mltrain.runs.schema import metrics, plain_text
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Select
 
-    from airflow_mltrain.runs.record import MetricRecord
-
+_RECORD = [metrics.c[name] for name in ("name", "value", "logged_at", "step", "kind")]
+_ORDER = (metrics.c.position, metrics.c.ordinal)
 _INSERT = {
     "sqlite": "INSERT INTO mltrain_metric"
     " (run_id, position, ordinal, name, value, step, logged_at, kind)"
@@ -60,6 +63,35 @@ def insert_metrics(
         _, _, *columns = zip(*rows, strict=True)
         parameters = (run_id, position, *map(list, columns))
         connection.exec_driver_sql(_INSERT[engine], parameters)
+
+
+def list_metrics(connection: Connection, run_id: str, name: str | None) -> list[MetricRecord]:
+    """A run's metrics, one name or all, in the order of logging."""
+    statement = _of(run_id, *_RECORD).order_by(*_ORDER)
+    if name is not None:
+        statement = statement.where(metrics.c.name == name)
+    return [MetricRecord(*row) for row in connection.execute(statement)]
+
+
+def list_newest(connection: Connection, run_id: str, limit: int) -> list[MetricRecord]:
+    """So many of a run's metrics, those that were logged last, in the order of logging."""
+    last_first = [column.desc() for column in _ORDER]
+    statement = _of(run_id, *_RECORD).order_by(*last_first).limit(limit)
+    return [MetricRecord(*row) for row in reversed(connection.execute(statement).all())]
+
+
+def list_values(connection: Connection, run_id: str) -> list[MetricValue]:
+    """A run's metrics without steps and times, in the order of logging."""
+    text = type_coerce(metrics.c.value, Text)  # parsed here: the type's way is slow
+    statement = _of(run_id, metrics.c.name, text, metrics.c.kind).order_by(*_ORDER)
+    return [
+        MetricValue(name, json.loads(value), kind)
+        for name, value, kind in connection.execute(statement)
+    ]
+
+
+def _of(run_id: str, *columns: ColumnElement[Any]) -> Select[Any]:
+    return select(*columns).where(metrics.c.run_id == run_id)
 
 
 def _json_text(value: Any) -> str:
