@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ..folder import JobFolder
 from ..received_tree import ImpossibleTreeError
@@ -32,13 +32,13 @@ from .entry import (
     TOKEN_VARIABLE,
 )
 from .line import Line, LineBrokenError, LineFaultError
-from .patience import LOST_SECONDS, UNHEARD_SECONDS, EndError, Vigil
+from .patience import UNHEARD_SECONDS, EndError, Vigil
+from .submitted import SubmittedDrivers
 
 _DRIVERS_SECRETS = ("spark", "variables")
 _LOOK_SECONDS = 0.2
 _SILENCE_SECONDS, _HASTE_SECONDS = 30.0, 8.0  # on a line; once told to stop
-_RECALL_SECONDS, _REMOVAL_SECONDS = 10.0, 15.0  # of a stop without a line
-_HASTY_QUESTION_SECONDS = 15.0  # of a question once told to stop, which has its own end else
+_RECALL_SECONDS = 10.0  # of a stop without a line
 _COMPLAINT_SECONDS = 60.0
 
 
@@ -69,10 +69,7 @@ class ClusterLauncher:
         self._token = randomness.token_hex(32)
         self._vigil = Vigil(told, master, self._complain)
         self._caller: Optional[str] = None  # the driver that has the job, as it calls itself
-        self._driver: Optional[str] = None  # the same, as its master does
-        self._submissions: List[str] = []
-        self._is_all_known = True  # of what was submitted
-        self._dismissed: Optional[str] = None
+        self._drivers = SubmittedDrivers(master, self._vigil, self._complain)
         self._is_stopped, self._is_stop_told, self._stopped_at = False, False, 0.0
         self._next_look = self._complained_at = 0.0
 
@@ -82,7 +79,7 @@ class ClusterLauncher:
         try:
             code = self._run()
         finally:
-            self._remove_drivers()
+            self._drivers.remove(self._told["driver_grace_seconds"], lambda: self._is_stopped)
         if code != 0 and not self._is_stopped:
             self._save_log()
         return code
@@ -138,7 +135,7 @@ class ClusterLauncher:
         invitation = self._invite()
         while True:
             try:
-                self._is_all_known = False
+                self._drivers.is_all_known = False
                 found = self._master.submit(invitation, self._check_stop)
             except UnheardError as error:
                 self._complain("the master does not answer: {}".format(error))
@@ -149,8 +146,8 @@ class ClusterLauncher:
                 self._pause()
             else:
                 self._vigil.hear()
-                self._is_all_known = unheard_since is None
-                self._submissions.append(found)
+                self._drivers.is_all_known = unheard_since is None
+                self._drivers.add(found)
                 words = "the driver was submitted to {} as {}"
                 say(words.format(self._told["master"], found))
                 return
@@ -209,12 +206,11 @@ class ClusterLauncher:
         return line
 
     def _welcome(self, caller: str) -> None:
-        self._caller, self._driver = caller, self._master.id_of(caller)
+        self._caller, driver = caller, self._master.id_of(caller)
         self._vigil.has_called = True
-        if self._driver not in self._submissions:  # its answer was lost
-            self._submissions.append(self._driver)
-        say("the driver runs as {}".format(self._driver))
-        note_facts(self._folder.metrics, self._master.facts(self._driver))
+        self._drivers.choose(driver)
+        say("the driver runs as {}".format(driver))
+        note_facts(self._folder.metrics, self._master.facts(driver))
 
     def _look_at_driver(self, listener: socket.socket) -> None:
         """Ask the master, unless a driver calls meanwhile, or the job is to end."""
@@ -227,7 +223,7 @@ class ClusterLauncher:
                 raise _StoppedError
 
         try:
-            found = self._master.status(self._driver or self._submissions[-1], check)
+            found = self._master.status(self._drivers.likeliest, check)
         except UnheardError as error:
             self._complain("the master does not answer: {}".format(error))
             return
@@ -261,7 +257,8 @@ class ClusterLauncher:
         """Have what was fetched removed there; where no answer comes, the driver is removed."""
         with contextlib.suppress(LineBrokenError, LineFaultError):
             self._delivery.discard(line)
-            self._dismissed = None if self._is_stopped else self._driver  # it ends by itself
+            if not self._is_stopped:
+                self._drivers.let_go()
 
     def _turn_away(self, listener: socket.socket) -> None:
         """Tell a superfluous driver so; the one that has the job calls again, if it does."""
@@ -286,63 +283,13 @@ class ClusterLauncher:
                 self._folder.write_script_fault(reason)
         return code or 1
 
-    def _remove_drivers(self) -> None:
-        """Have whatever was submitted ended, and see that it is."""
-        left = [one for one in self._list_drivers() if one != self._dismissed]
-        deadline = time.monotonic() + _REMOVAL_SECONDS
-        if self._vigil.may_live:
-            deadline += self._told["driver_grace_seconds"] + LOST_SECONDS
-        while left:
-            for one in list(left):
-                try:
-                    if self._is_removed(one):
-                        left.remove(one)
-                except (UnheardError, MasterError) as error:
-                    self._complain("the master does not answer: {}".format(error))
-            if not left or time.monotonic() > deadline:
-                break
-            time.sleep(_LOOK_SECONDS)
-        if left:
-            say("not seen to end on the cluster: {}".format(", ".join(left)))
-
-    def _list_drivers(self) -> List[str]:
-        """Those that were submitted, also where the master's answer to that was lost."""
-        try:
-            found = [] if self._is_all_known else self._master.find_drivers(self._hasten())
-        except (UnheardError, MasterError) as error:
-            self._complain("the master does not answer: {}".format(error))
-            found = []
-        return [*self._submissions, *(one for one in found if one not in self._submissions)]
-
-    def _is_removed(self, driver: str) -> bool:
-        """Have the driver end; whether it has."""
-        status = self._master.status(driver, self._hasten()) or UNKNOWN
-        if driver == self._driver:
-            self._vigil.note(status)
-        if not status.is_over:
-            self._master.kill(driver, self._hasten())
-            return False
-        is_the_one = driver == self._driver and self._vigil.may_live
-        return not is_the_one or self._vigil.has_ended(status)
-
-    def _hasten(self) -> Callable[[], None]:
-        """What ends a question that begins now, where whoever stopped the job does not wait."""
-        began = time.monotonic()
-
-        def check() -> None:
-            if self._is_stopped and time.monotonic() - began > _HASTY_QUESTION_SECONDS:
-                words = "no answer in {:.0f} s"
-                raise UnheardError(words.format(_HASTY_QUESTION_SECONDS))
-
-        return check
-
     def _save_log(self) -> None:
-        if not self._submissions:
+        if not self._drivers.names:
             return
         os.makedirs(self._folder.watched_logs, exist_ok=True)
         path = os.path.join(self._folder.watched_logs, "spark.log")
         with contextlib.suppress(OSError, UnheardError, MasterError):
-            words = self._master.save_log(self._driver or self._submissions[-1], path)
+            words = self._master.save_log(self._drivers.likeliest, path)
             if words:
                 say(words)
 

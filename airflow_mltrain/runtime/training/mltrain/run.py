@@ -2,7 +2,7 @@
 # ruff: noqa: ARG002, FBT001, FBT002, SLF001  # Azure ML's signatures; a run makes other runs
 
 import os
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
 
 from .context import (
     CHILD_VARIABLE,
@@ -15,13 +15,11 @@ from .journal import say
 from .run_log import RunLog
 
 if TYPE_CHECKING:
+    from .experiment import Experiment
     from .statement import Story
 
 _ENDED = ("Completed", "Failed", "Canceled")
-_ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-_LONGEST_ID = 256
 _LONGEST_REASON = 4000
-_MOST_CHILDREN = 100  # at once, as in Azure ML
 
 
 class Run(RunLog):
@@ -73,6 +71,8 @@ class Run(RunLog):
     @property
     def experiment(self) -> "Experiment":
         """Its experiment, by `name`; the `workspace` is out of a script's reach."""
+        from .experiment import Experiment  # noqa: PLC0415  # few scripts ask
+
         return Experiment(str(self._job.facts.get("experiment", "offline")))
 
     @property
@@ -134,7 +134,8 @@ class Run(RunLog):
         A name logged once has that value, one logged again the list of its values, and rows of
         one name are a table: a dictionary of columns.
         """
-        ids = [self._id, *(child.id for child in self.get_children(recursive=True) if recursive)]
+        children = self.get_children(recursive=True) if recursive else ()
+        ids = [self._id, *(child.id for child in children)]
         found = self._job.statements.metrics_of(ids, name)
         return found if recursive else found[self._id]
 
@@ -260,13 +261,9 @@ class Run(RunLog):
         tag_values: Optional[Sequence[Any]] = None,
     ) -> List["Run"]:
         """Begin several children, by their number or one for each value of a tag."""
-        if (count is None) == (tag_values is None) or (tag_key is None) != (tag_values is None):
-            raise ValueError("give either count, or tag_key and tag_values")
-        values = [None] * int(count or 0) if tag_values is None else list(tag_values)
-        if not 0 < len(values) <= _MOST_CHILDREN:
-            raise ValueError(
-                "{} children: 1 to {} can be made at once".format(len(values), _MOST_CHILDREN)
-            )
+        from .child import choose_tag_values  # noqa: PLC0415  # few scripts have any
+
+        values = choose_tag_values(count, tag_key, tag_values)
         children = [self.child_run() for _ in values]
         if tag_key is not None:
             for child, value in zip(children, values):  # noqa: B905  # since Python 3.10
@@ -304,10 +301,12 @@ class Run(RunLog):
         **_: Any,
     ) -> Iterator["Run"]:
         """The children, in the order in which they were made; `tags` and others choose some."""
+        from .child import has  # noqa: PLC0415  # few scripts have any
+
         for run_id in self._job.statements.children_of(self._id):
             child = self._run(run_id)
             is_asked = status in (None, child.get_status())
-            if is_asked and _has(child.get_tags, tags) and _has(child.get_properties, properties):
+            if is_asked and has(child.get_tags, tags) and has(child.get_properties, properties):
                 yield child
             if recursive:
                 yield from child.get_children(
@@ -408,15 +407,9 @@ class Run(RunLog):
             self._write("status", status, reason[:_LONGEST_REASON])
 
     def _make_child(self, name: Optional[str], ending: Optional[str], facts: Any) -> "Run":
-        ending = os.urandom(4).hex() if ending is None else str(ending)
-        if ending.startswith(self._id + "_"):
-            ending = ending[len(self._id) + 1 :]
-        child_id = "{}_{}".format(self._id, ending)
-        if not ending or not _ID_LETTERS.issuperset(ending) or len(child_id) > _LONGEST_ID:
-            raise ValueError(
-                "the id of a child is {}_ and letters, digits, '-' and '_', at most {} in all, "
-                "not {!r}".format(self._id, _LONGEST_ID, ending)
-            )
+        from .child import name_child  # noqa: PLC0415  # few scripts have any
+
+        child_id = name_child(self._id, ending)
         if self._job.statements.of(child_id).parent:
             raise ValueError("there is a child {!r} already".format(child_id))
         child = self._run(child_id)
@@ -426,30 +419,3 @@ class Run(RunLog):
 
 class _OfflineRun(Run):
     """A run that nobody submitted; scripts written for Azure ML ask whether it is one."""
-
-
-class Experiment:
-    """A group of runs, as a script sees it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    @property
-    def workspace(self) -> Any:
-        """Out of reach: it can be passed on, and says so where it is used."""
-        from .absent import AbsentWorkspace  # noqa: PLC0415  # scripts for Azure ML ask
-
-        return AbsentWorkspace()
-
-    def __repr__(self) -> str:
-        return "Experiment(name={!r})".format(self.name)
-
-
-def _has(read: Any, asked: Union[str, Dict[str, Any], None]) -> bool:
-    """Whether there is a key, or are all of these values."""
-    if asked is None:
-        return True
-    found = read()
-    if isinstance(asked, str):
-        return asked in found
-    return all(found.get(key) == value for key, value in asked.items())
