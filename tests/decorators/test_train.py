@@ -3,91 +3,60 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_mltrain import Workspace
 from airflow_mltrain.decorators.function_project import FunctionProject, make_project
-from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.settings import Settings
+from tests.services.dag_run import DagRun, dag_test
 
 _DAGS = Path(__file__).parent / "dags"
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
 @dataclass(frozen=True)
-class DagRun:
-    """A Dag run that is over, with what it left."""
+class Training:
+    """The Dag run of `training.py`, and what its functions returned."""
 
-    workspace: Workspace
-    attempts: Mapping[str, list[object]]  # state and try number, by task
+    dag_run: DagRun
     returned: Any
     nothing: Any
-    log: str
-
-    def runs(self, task_id: str) -> list[RunRecord]:
-        """The training runs that a task submitted."""
-        runs = self.workspace.history.list_runs()
-        return [run for run in runs if run.submission and run.submission.task_id == task_id]
 
     def log_of(self, task_id: str) -> str:
         """What the one run of a task wrote."""
-        [run] = self.runs(task_id)
-        return (self.workspace.artifacts.run_folder(run.run_id) / "log").read_text()
+        [run] = self.dag_run.runs(task_id)
+        folder = self.dag_run.workspace.artifacts.run_folder(run.run_id)
+        return (folder / "log").read_text()
 
 
 @pytest.fixture(scope="module")
-def dag_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagRun]:
+def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Training]:
     folder = tmp_path_factory.mktemp("training")
-    home = folder / "home"
-    environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": "0",
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "0",
-        "NOTE": str(folder / "note"),
-    }
-    airflow = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(airflow, env=environment, check=True, capture_output=True)
-    ended = subprocess.run(
-        [sys.executable, _DAGS / "training.py", folder / "attempts"],
-        env=environment,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout[-5000:]
-    attempts = json.loads((folder / "attempts").read_text())
-    returned, nothing = json.loads((folder / "note").read_text())
-    kept = home / "mltrain"
-    settings = Settings(f"sqlite:///{kept}/history.db", kept / "artifacts", kept / "local")
-    workspace = Workspace(settings)
-    yield DagRun(workspace, attempts, returned, nothing, ended.stdout)
-    workspace.history.close()
+    note = folder / "note"
+    with dag_test(_DAGS / "training.py", folder, NOTE=str(note)) as dag_run:
+        yield Training(dag_run, *json.loads(note.read_text()))
 
 
-def test_what_functions_return_is_what_the_next_ones_get(dag_run: DagRun) -> None:
-    assert dag_run.returned["best"] == {"rate": 0.25, "loss": 0.5}
-    assert dag_run.returned["word"] == "a 'b' \"c\" $d ü"
-    assert dag_run.returned["airflow"] is False
-    assert dag_run.nothing is None
+@pytest.fixture
+def dag_run(training: Training) -> DagRun:
+    return training.dag_run
 
 
-def test_what_airflow_knows_is_given_to_who_asks_for_it(dag_run: DagRun) -> None:
-    [run] = dag_run.runs("pick_best")
+def test_what_functions_return_is_what_the_next_ones_get(training: Training) -> None:
+    assert training.returned["best"] == {"rate": 0.25, "loss": 0.5}
+    assert training.returned["word"] == "a 'b' \"c\" $d ü"
+    assert training.returned["airflow"] is False
+    assert training.nothing is None
+
+
+def test_what_airflow_knows_is_given_to_who_asks_for_it(training: Training) -> None:
+    [run] = training.dag_run.runs("pick_best")
     assert run.submission is not None
-    assert dag_run.returned["run_id"] == run.submission.dag_run_id
+    assert training.returned["run_id"] == run.submission.dag_run_id
 
 
 def test_a_function_of_a_module_travels_with_its_package(dag_run: DagRun) -> None:
@@ -119,12 +88,13 @@ def test_what_a_function_would_miss_is_told_before_there_is_a_run(dag_run: DagRu
     [("return_what_is_no_data", "returned is no JSON data"), ("fail", "ValueError: too deep")],
 )
 def test_a_function_that_fails_is_a_failed_run_that_says_why(
-    dag_run: DagRun, task_id: str, words: str
+    training: Training, task_id: str, words: str
 ) -> None:
+    dag_run = training.dag_run
     [run] = dag_run.runs(task_id)
     assert (run.status, run.exit_code) == (RunStatus.FAILED, 1)
     assert dag_run.attempts[task_id][0] == "failed"
-    assert words in dag_run.log_of(task_id)
+    assert words in training.log_of(task_id)
 
 
 def test_the_same_function_is_laid_out_once(tmp_path: Path) -> None:

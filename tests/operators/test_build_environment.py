@@ -2,87 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from airflow_mltrain import Environment, Workspace
+from airflow_mltrain import Environment
 from airflow_mltrain.operators.build_environment import BuildEnvironmentOperator
-from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.settings import Settings
+from tests.services.dag_run import DagRun, dag_test, workspace_below
 from tests.services.package_index import package_index
 
 _DAGS = Path(__file__).parent / "dags"
 _PASSWORD = "s3cret-of-the-index"  # noqa: S105 - made up
 
 
-@dataclass(frozen=True)
-class DagRun:
-    """A Dag run that is over, with what it left."""
-
-    home: Path
-    workspace: Workspace
-    attempts: Mapping[str, list[object]]  # state and try number, by task
-    returned: str
-    log: str
-
-    def runs(self, task_id: str) -> list[RunRecord]:
-        """The training runs that a task submitted."""
-        return [
-            record
-            for record in self.workspace.history.list_runs("environments")
-            if record.submission is not None and record.submission.task_id == task_id
-        ]
-
-
 @pytest.fixture(scope="module")
 def dag_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagRun]:
     folder = tmp_path_factory.mktemp("warming")
-    home = folder / "home"
     with package_index(folder / "index", ("me", _PASSWORD)) as index:
         index.add("alpha", "1.0", requires=["beta"])
         index.add("beta", "1.0")
-        environment = {
-            **os.environ,
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": "0",
-            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "0",
-            "INDEX_URL": index.url_with_credentials,
-            "NOTE": str(folder / "note"),
-        }
-        workspace = _workspace(home)
-        Environment("registered").register(workspace)
-        airflow = Path(sys.executable).with_name("airflow")
-        subprocess.run(
-            [airflow, "db", "migrate"], env=environment, check=True, capture_output=True
-        )
-        ended = subprocess.run(
-            [sys.executable, _DAGS / "warming.py", folder / "attempts"],
-            env=environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    attempts = json.loads((folder / "attempts").read_text())
-    yield DagRun(home, workspace, attempts, (folder / "note").read_text(), ended.stdout)
-    workspace.history.close()
-
-
-def _workspace(home: Path) -> Workspace:
-    folder = home / "mltrain"
-    return Workspace(
-        Settings(f"sqlite:///{folder}/history.db", folder / "artifacts", folder / "local")
-    )
+        Environment("registered").register(workspace_below(folder / "home"))
+        variables = {"INDEX_URL": index.url_with_credentials, "NOTE": str(folder / "note")}
+        with dag_test(_DAGS / "warming.py", folder, **variables) as dag_run:
+            yield dag_run
 
 
 @pytest.mark.airflow
@@ -95,7 +39,7 @@ class TestDagRun:
         # then
         assert "Pausing task as DEFERRED" in dag_run.log
         assert run.status is RunStatus.COMPLETED
-        assert dag_run.returned == run.run_id
+        assert (dag_run.home.parent / "note").read_text() == run.run_id
         assert run.config["run_config"]["prepare_timeout_seconds"] == 60
 
     def test_what_was_rendered_is_what_is_built(self, dag_run: DagRun) -> None:

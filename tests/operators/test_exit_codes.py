@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,9 +17,9 @@ from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOpera
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.sensors.training_run import TrainingRunSensor
-from airflow_mltrain.settings import Settings
 from tests.fakes.task_context import FakeTaskInstance, context_of
 from tests.services.breakable_target import BreakableTarget, breakable_target
+from tests.services.dag_run import DagRun, dag_test
 from tests.services.jobs import wait_for
 from tests.services.patience import PATIENCE_SECONDS
 
@@ -31,57 +27,13 @@ _DAGS = Path(__file__).parent / "dags"
 _PREEMPTED_ONCE = "[ -e ../previous_outputs/n ] || { touch outputs/n; exit 75; }"
 
 
-@dataclass(frozen=True)
-class DagRun:
-    """A Dag run that is over."""
-
-    workspace: Workspace
-    attempts: Mapping[str, list[object]]  # state and try number, by task
-    log: str
-
-    def ends(self, task_id: str) -> list[int | None]:
-        """The exit codes of a task's runs, by generation."""
-        runs = [
-            run
-            for run in self.workspace.history.list_runs("codes")
-            if run.submission is not None and run.submission.task_id == task_id
-        ]
-        return [run.exit_code for run in sorted(runs, key=lambda run: run.generation)]
-
-
 @pytest.fixture(scope="module")
 def dag_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagRun]:
     folder = tmp_path_factory.mktemp("codes")
-    home, project = folder / "home", folder / "project"
+    project = folder / "project"
     project.mkdir()
-    environment = {
-        **os.environ,
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(_DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": "0",
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "0",
-        "PROJECT": str(project),
-    }
-    airflow = Path(sys.executable).with_name("airflow")
-    subprocess.run([airflow, "db", "migrate"], env=environment, check=True, capture_output=True)
-    ended = subprocess.run(
-        [sys.executable, _DAGS / "exit_codes.py", folder / "attempts"],
-        env=environment,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout[-5000:]
-    settings = Settings(
-        database_url=f"sqlite:///{home / 'mltrain' / 'history.db'}",
-        artifacts=home / "mltrain" / "artifacts",
-        local_root=home / "mltrain" / "local",
-    )
-    workspace = Workspace(settings)
-    yield DagRun(workspace, json.loads((folder / "attempts").read_text()), ended.stdout)
-    workspace.history.close()
+    with dag_test(_DAGS / "exit_codes.py", folder, PROJECT=str(project)) as dag_run:
+        yield dag_run
 
 
 @pytest.mark.airflow
@@ -105,7 +57,7 @@ def test_each_exit_code_means_what_the_policy_says(
     dag_run: DagRun, task_id: str, state: str, attempts: int, exit_codes: list[int]
 ) -> None:
     assert dag_run.attempts[task_id] == [state, attempts], dag_run.log[-5000:]
-    assert dag_run.ends(task_id) == exit_codes
+    assert [run.exit_code for run in dag_run.runs(task_id)] == exit_codes
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,13 @@ from tests.services.environment_cache import (
     job_folder,
     run_builder,
 )
-from tests.services.installation import PIP, find_uv, forget_configuration, recipe
+from tests.services.installation import BOTH, forget_configuration, recipe
 from tests.services.package_index import Package, package_index, write_wheel
 from tests.services.requirement import require
 
 _RUNTIME = Path(builder.__file__).parents[2]
 _OLDEST = Path.home() / ".pyenv" / "versions" / "3.8.18" / "bin" / "python"
 _SECRET = ("reader", "open-sesame")
-_BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.environment.builder import main; main(sys.argv[2:])"
@@ -81,7 +80,7 @@ def _boot(python: str, job: JobFolder) -> subprocess.CompletedProcess[str]:
     )
 
 
-@_BOTH
+@BOTH
 def test_a_wheel_of_ones_own_is_installed_with_what_it_needs_from_a_private_index(
     bench: CacheBench,
     tmp_path: Path,

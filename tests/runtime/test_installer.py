@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,18 @@ from typing import Any
 import pytest
 
 from airflow_mltrain.runtime.job_agent.installer import installation
-from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.installation import (
+    BOTH,
     PIP,
+    FindTools,
     Machine,
     base_python,
     find_uv,
-    forget_configuration,
     recipe,
 )
 from tests.services.package_index import Package, PackageIndex, package_index, write_wheel
 from tests.services.requirement import require
 
-BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
-FindTools = Callable[[], Tools]
 _RUNTIME = Path(installation.__file__).parents[2]
 _OLDEST = Path.home() / ".pyenv" / "versions" / "3.8.18" / "bin" / "python"
 _INSTALL = """
@@ -39,23 +36,6 @@ lock = installation.resolve(recipe, sys.executable, work, tools)
 done = installation.build(tree, recipe, lock, sys.executable, work, tools)
 print(json.dumps(done["packages"]))
 """
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    forget_configuration(monkeypatch, tmp_path / "home")
-    return Machine(tmp_path)
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[PackageIndex]:
-    with package_index(tmp_path / "index") as index:
-        index.add("alpha", "1.0", requires=["beta>=2"])
-        index.add("beta", "1.9")
-        index.add("beta", "2.0")
-        index.add("beta", "2.1")
-        index.add("beta", "3.0rc1")
-        yield index
 
 
 @dataclass(frozen=True)

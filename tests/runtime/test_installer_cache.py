@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.services.installation import Machine, find_uv, forget_configuration, recipe
-from tests.services.package_index import PackageIndex, package_index
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    forget_configuration(monkeypatch, tmp_path / "home")
-    return Machine(tmp_path)
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[PackageIndex]:
-    with package_index(tmp_path / "index") as index:
-        index.add("alpha", "1.0", requires=["beta"])
-        index.add("beta", "2.1")
-        yield index
+from tests.services.installation import Machine, find_uv, recipe
+from tests.services.package_index import PackageIndex
 
 
 @pytest.mark.parametrize(

@@ -5,27 +5,26 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_mltrain.runtime.job_agent.installer import installation
-from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError
 from tests.fakes import fake_micromamba
-from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
+from tests.services.installation import (
+    BOTH,
+    PIP,
+    FindTools,
+    Machine,
+    find_uv,
+    recipe,
+)
 from tests.services.package_index import PackageIndex, package_index
 
-BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
-FindTools = Callable[[], Tools]
 _CONDA = {"packages": ["python=3.11.7", "numpy=1.26"], "channels": ["conda-forge", "other"]}
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    forget_configuration(monkeypatch, tmp_path / "home")
-    return Machine(tmp_path)
 
 
 @pytest.fixture

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from airflow_mltrain.runtime.job_agent.installer import installation
-from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
-from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
-from tests.services.package_index import PackageIndex, package_index
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError
+from tests.services.installation import (
+    BOTH,
+    PIP,
+    FindTools,
+    Machine,
+    recipe,
+)
+from tests.services.package_index import PackageIndex
 
-BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
-FindTools = Callable[[], Tools]
 _WITHOUT_PIP = """\
 #!/bin/sh
 case "$*" in
@@ -24,21 +26,6 @@ case "$*" in
 esac
 exec {python} "$@"
 """
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    forget_configuration(monkeypatch, tmp_path / "home")
-    return Machine(tmp_path)
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[PackageIndex]:
-    with package_index(tmp_path / "index") as index:
-        index.add("alpha", "1.0", requires=["beta>=2"])
-        index.add("beta", "1.0")
-        index.add("beta", "2.0")
-        yield index
 
 
 @BOTH
@@ -112,7 +99,7 @@ def test_a_file_that_changed_since_it_was_locked_is_refused(
     # given
     asked = recipe("alpha", index={"url": index.url})
     lock = machine.install(asked, find_tools()).lock
-    index.add("beta", "2.0", module="import evil")
+    index.add("beta", "2.1", module="import evil")
     monkeypatch.setenv("UV_CACHE_DIR", str(machine.folder / "another cache"))
 
     # when, then

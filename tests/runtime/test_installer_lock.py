@@ -4,43 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from airflow_mltrain.runtime.job_agent.installer import pip
-from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.installation import (
+    BOTH,
     PIP,
+    FindTools,
     Machine,
     base_python,
     find_uv,
-    forget_configuration,
     recipe,
 )
-from tests.services.package_index import Package, PackageIndex, package_index, write_wheel
-
-BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
-FindTools = Callable[[], Tools]
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    forget_configuration(monkeypatch, tmp_path / "home")
-    return Machine(tmp_path)
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[PackageIndex]:
-    with package_index(tmp_path / "index") as index:
-        index.add("alpha", "1.0", requires=["beta>=2"])
-        index.add("beta", "1.9")
-        index.add("beta", "2.0")
-        index.add("beta", "2.1")
-        index.add("beta", "3.0rc1")
-        yield index
+from tests.services.package_index import Package, PackageIndex, write_wheel
 
 
 @BOTH

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.installer.installation import InstallError, Tools
-from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
+from airflow_mltrain.runtime.job_agent.installer.installation import InstallError
+from tests.services.installation import (
+    BOTH,
+    FindTools,
+    Machine,
+    recipe,
+)
 from tests.services.package_index import PackageIndex, package_index
 
-BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
-FindTools = Callable[[], Tools]
 _PASSWORD = "open-sesame-42"  # noqa: S105  # of a server that lives for a test
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    forget_configuration(monkeypatch, tmp_path / "home")
-    return Machine(tmp_path)
 
 
 @pytest.fixture

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from airflow_mltrain.runtime.job_agent.installer.machine_index import (
     places_for_uv,
     read_machine_index,
 )
-from tests.services.installation import PIP, Machine, find_uv, forget_configuration, recipe
+from tests.services.installation import (
+    BOTH,
+    FindTools,
+    Machine,
+    find_uv,
+    forget_configuration,
+    recipe,
+)
 from tests.services.package_index import PackageIndex, package_index
 
-BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
-FindTools = Callable[[], Tools]
 _NOWHERE = "http://127.0.0.1:1/index/"
 
 

@@ -6,17 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from airflow_mltrain.runtime.job_agent.installer import installation
 from airflow_mltrain.runtime.job_agent.installer.installation import Tools
 from tests.services.requirement import require
 
-if TYPE_CHECKING:
-    import pytest
-
+FindTools = Callable[[], Tools]
 PIP = Tools(uv=None, conda=None)
 _LIST = """\
 import importlib.metadata, json
@@ -87,6 +88,10 @@ def find_uv() -> Tools:
     if tools.uv is None:
         require("uv", "there is no uv on this machine")
     return tools._replace(conda=None)
+
+
+BOTH = pytest.mark.parametrize("find_tools", [find_uv, lambda: PIP], ids=["uv", "pip"])
+"""Marks a test of uv and of pip, which get the same done."""
 
 
 def recipe(*packages: str, **facts: Any) -> dict[str, Any]:

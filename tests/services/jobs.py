@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from airflow_mltrain.targets.base import ComputeTarget, Job, JobState, Seen
 from tests.services.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _EXCHANGE_SECONDS = 1.0
 _END_SECONDS = 60.0
@@ -187,6 +187,15 @@ def kill_supervisor(root: Path, run_id: str, number: int = signal.SIGKILL) -> No
     """Send a signal to the process that looks after a job of this machine."""
     state = json.loads((root / "runs" / run_id / "state.json").read_text())
     os.kill(state["supervisor"]["pid"], number)
+
+
+@contextmanager
+def shared_bench(folder: Path) -> Iterator[JobBench]:
+    """A bench whose scripts run as another user, who may write outside too; quiet in the end."""
+    bench = JobBench(folder)
+    bench.outside.chmod(0o777)
+    yield bench
+    require_quiet(bench)
 
 
 def require_quiet(bench: JobBench) -> None:

@@ -11,7 +11,7 @@ from airflow_mltrain.targets.base import Resources
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.targets.registry import connect
 from tests.contracts.target_gpu import GpuContract
-from tests.services.jobs import JobBench, require_quiet, wait_until_ended
+from tests.services.jobs import JobBench, shared_bench, wait_until_ended
 from tests.services.ssh_host import SshHost
 
 if TYPE_CHECKING:
@@ -46,10 +46,8 @@ def host() -> Iterator[SshHost]:
 class TestSshGpus(GpuContract):
     @pytest.fixture
     def bench(self, host: SshHost) -> Iterator[JobBench]:
-        bench = JobBench(host.make_shared_folder())
-        bench.outside.chmod(0o777)
-        yield bench
-        require_quiet(bench)
+        with shared_bench(host.make_shared_folder()) as bench:
+            yield bench
 
     @pytest.fixture
     def two_cards(

@@ -16,7 +16,7 @@ from airflow_mltrain.targets.registry import connect
 from tests.contracts.target_lease import LEASE_SECONDS, LeaseContract
 from tests.services.jobs import (
     JobBench,
-    require_quiet,
+    shared_bench,
     wait_for,
     wait_for_log,
     wait_until,
@@ -96,10 +96,8 @@ def host() -> Iterator[SshHost]:
 class TestSshLease(LeaseContract):
     @pytest.fixture
     def bench(self, host: SshHost) -> Iterator[JobBench]:
-        bench = JobBench(host.make_shared_folder())
-        bench.outside.chmod(0o777)
-        yield bench
-        require_quiet(bench)
+        with shared_bench(host.make_shared_folder()) as bench:
+            yield bench
 
     @pytest.fixture
     def target(

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_mltrain.targets.registry import connect
 from tests.contracts.compute_target import ComputeTargetContract
-from tests.services.jobs import JobBench, require_quiet
+from tests.services.jobs import JobBench, shared_bench
 from tests.services.ssh_host import SshHost
 
 if TYPE_CHECKING:
@@ -30,11 +30,8 @@ class TestSshTarget(ComputeTargetContract):
 
     @pytest.fixture
     def bench(self, host: SshHost) -> Iterator[JobBench]:
-        """Where the host's user may write too."""
-        bench = JobBench(host.make_shared_folder())
-        bench.outside.chmod(0o777)
-        yield bench
-        require_quiet(bench)
+        with shared_bench(host.make_shared_folder()) as bench:
+            yield bench
 
     @pytest.fixture
     def target(
