@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,27 @@ def test_a_link_leads_to_a_page(page: Path) -> None:
     local = [link for link in links if "://" not in link]
 
     assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+def test_the_rooms_of_the_architecture_are_the_layers_that_are_checked() -> None:
+    # given
+    contracts = ConfigParser()
+    contracts.read(CLONE / ".importlinter")
+    layers = contracts["importlinter:contract:layers"]["layers"].strip().splitlines()
+    level_of = {room: level for level, layer in enumerate(layers) for room in _names(layer)}
+
+    # when
+    page = (CLONE / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \|", page.partition("## The life of a run")[0], re.MULTILINE)
+    told = [room for row in rows for room in _names(row.replace(".py", ""))]
+
+    # then
+    assert sorted(told) == sorted(level_of)
+    assert [level_of[room] for room in told] == sorted(level_of.values())
+
+
+def _names(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
 
 
 def test_every_setting_is_documented() -> None:
