@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_mltrain import progress, submission
@@ -20,7 +20,7 @@ from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.exit_action import exit_action
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
-from airflow_mltrain.runs.series import arrange_metrics
+from airflow_mltrain.runs.series import arrange_metrics, strict_json
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.targets.registry import find_connections
 from airflow_mltrain.task_log import LineReader, as_messages
@@ -285,16 +285,6 @@ def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
     return {
         "run_id": record.run_id,
         "status": str(record.status),
-        "metrics": _for_json(arrange_metrics(points)),
+        "metrics": strict_json(arrange_metrics(points)),
         "outputs": workspace.artifacts.outputs_uri(record.run_id),
     }
-
-
-def _for_json(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)  # JSON has no NaN
-    if isinstance(value, Mapping):
-        return {key: _for_json(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_for_json(one) for one in value]
-    return value

@@ -17,10 +17,10 @@ from airflow_mltrain.cli.comparison import (
     read_manifest,
 )
 from airflow_mltrain.cli.quick_workspace import look_at, open_workspace
-from airflow_mltrain.cli.run_facts import run_facts, strict_json
+from airflow_mltrain.cli.run_facts import run_facts
 from airflow_mltrain.cli.table import render_table, render_time
 from airflow_mltrain.cli.terminal_text import clip, printable, printable_lines
-from airflow_mltrain.runs.series import describe_value, finite_numbers
+from airflow_mltrain.runs.series import describe_value, finite_numbers, strict_json
 from airflow_mltrain.snapshots.manifest import Entry
 from airflow_mltrain.workspace import Workspace
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,15 +44,6 @@ def shown_config(run: RunRecord) -> dict[str, Any]:
     if isinstance(run_config.get("environment"), Mapping):
         run_config["environment"] = _without_values(run_config["environment"])
     return {**config, "run_config": run_config}
-
-
-def strict_json(value: Any) -> Any:
-    """The value as JSON that every program reads: it has no NaN and no infinity."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {name: strict_json(one) for name, one in value.items()}
-    return [strict_json(one) for one in value] if isinstance(value, list) else value
 
 
 def command_of(run: RunRecord) -> list[str]:

@@ -16,7 +16,6 @@ from airflow_mltrain.cli.run_facts import (
     render_time_taken,
     run_facts,
     shown_config,
-    strict_json,
 )
 from airflow_mltrain.cli.sparkline import render_sparkline
 from airflow_mltrain.cli.table import render_table, render_time
@@ -28,6 +27,7 @@ from airflow_mltrain.runs.series import (
     collect_series,
     describe_value,
     finite_numbers,
+    strict_json,
 )
 
 _INDENT: Final = 13

@@ -48,6 +48,15 @@ def arrange_metrics(points: Iterable[MetricRecord | MetricValue]) -> dict[str, A
     return arrange((point.name, point.value, point.kind) for point in points)
 
 
+def strict_json(value: Any) -> Any:
+    """The value as JSON that every program reads: it has no NaN and no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {name: strict_json(one) for name, one in value.items()}
+    return [strict_json(one) for one in value] if isinstance(value, list) else value
+
+
 def finite_numbers(values: Sequence[Any]) -> list[float]:
     """Those of the values that a line can go through."""
     return [number for number in map(_number, values) if number is not None]

@@ -100,12 +100,6 @@ class PackageIndex:
         encoded = self._authorization.partition(" ")[2]
         return self.url.replace("http://", f"http://{base64.b64decode(encoded).decode()}@")
 
-    @property
-    def downloads(self) -> list[str]:
-        """The names of the files that were handed out, in order."""
-        paths = [request.path for request in self.requests if request.status == 200]
-        return [path.rpartition("/")[2] for path in paths if path.startswith("/files/")]
-
     def add(
         self,
         name: str,
