@@ -79,7 +79,8 @@ def _read_connection(key: str, conn_id: str, field: str) -> str:
         )
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise ConfigurationError(
-            f"{key}: {field} of connection {conn_id!r} is neither text nor a number"
+            f"{key}: {field} of connection {conn_id!r} is neither text nor a number; name a field "
+            "that is one"
         )
     return str(value)
 

@@ -85,9 +85,7 @@ def _submit(engine: DockerEngine, folder: Path, rounds: int) -> None:
         for operator, measured in times.items():
             command = [sys.executable, __file__, "--measure", operator]
             answer = subprocess.run(command, cwd=project, check=True, stdout=subprocess.PIPE)
-            if (
-                number
-            ):  # the first round makes the database, the bytecode and the agent's container
+            if number:  # the first round makes the database, bytecode and agent's container
                 measured.append(float(answer.stdout.split()[-1]))
     show("execute() to the first line", times, "ours", "DockerOperator", "at most 1.5")
     with closing(engine.client()) as client:

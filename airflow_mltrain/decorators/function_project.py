@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import dis
 import hashlib
 import inspect
@@ -66,7 +67,9 @@ def make_project(function: Callable[..., Any], dag_file: str) -> FunctionProject
     Raises ConfigurationError where it is no function, or its lines need what is not in them.
     """
     if not isinstance(function, FunctionType):
-        raise ConfigurationError(f"@task.train: {function!r} is no plain function")
+        raise ConfigurationError(
+            f"@task.train: {function!r} is no plain function; define one by `def`, and call it"
+        )
     entry = {SCRIPT: _ENTRY.read_bytes()}
     name, module = function.__name__, sys.modules.get(function.__module__)
     file = getattr(module, "__file__", None)
@@ -82,26 +85,35 @@ def _own_lines(function: FunctionType) -> bytes:
     name = function.__name__
     code = function.__code__
     found = {*_find_globals(code)} & function.__globals__.keys()
-    if missing := sorted({*found, *code.co_freevars} - {name}):
-        raise ConfigurationError(
-            f"@task.train: {name}() uses {', '.join(missing)} from its Dag's file, which does not "
-            "travel: import or define that inside the function, or move the function into a "
-            "module without Airflow, which travels whole"
-        )
+    _refuse_missing(name, {*found, *code.co_freevars} - {name})
     try:
         source = inspect.getsource(function)
         # Lines that are indented stay so: text within them may be none of Python's.
         above = "if True:\n" if source[:1].isspace() else ""
         [outer] = ast.parse(above + source).body
     except (OSError, SyntaxError, ValueError) as error:
-        raise ConfigurationError(f"@task.train: the source of {name}() cannot be read") from error
+        raise ConfigurationError(
+            f"@task.train: the source of {name}() cannot be read; define it in a file, by `def`"
+        ) from error
     node = outer.body[0] if isinstance(outer, ast.If) else outer
     if not isinstance(node, ast.FunctionDef) or len(node.decorator_list) > 1:
         raise ConfigurationError(
             f"@task.train: {name}() has to be a plain function, with no other decorator"
         )
+    for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
+        made_of = compile(ast.Expression(default), name, "eval")
+        _refuse_missing(name, {*_find_globals(made_of)} - vars(builtins).keys())
     lines = (above + source).split("\n")[node.lineno - 1 : node.end_lineno]
     return "\n".join(["from __future__ import annotations", above, *lines, ""]).encode()
+
+
+def _refuse_missing(name: str, missing: set[str]) -> None:
+    if missing:
+        raise ConfigurationError(
+            f"@task.train: {name}() uses {', '.join(sorted(missing))} from its Dag's file, which "
+            "does not travel: import or define that inside the function, or move the function "
+            "into a module without Airflow, which travels whole"
+        )
 
 
 def _find_globals(code: CodeType) -> Iterator[str]:

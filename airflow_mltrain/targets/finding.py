@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-_SHOWN_SUBJECTS: Final = (
-    ("login", "account", "engine"),
-    ("python", "image"),
-    ("disk space",),
-)  # the first of each
+# Of each, the first that there is.
+_SHOWN_SUBJECTS: Final = (("login", "account", "engine"), ("python", "image"), ("disk space",))
 
 
 class FindingLevel(str, Enum):

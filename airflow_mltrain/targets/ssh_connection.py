@@ -138,7 +138,9 @@ class HostConnector:
             return None
         if config.jump_host in leads_to:
             circle = " -> ".join(repr(one) for one in (*leads_to, config.jump_host))
-            raise ConfigurationError(f"jump hosts lead in a circle: {circle}")
+            raise ConfigurationError(
+                f"jump hosts lead in a circle: {circle}; take `jump_host` from one of them"
+            )
         extra = _get_connection(config.jump_host).extra_dejson
         found = read_ssh_extra(config.jump_host, extra)
         return HostConnector(config.jump_host, found, leads_to=leads_to)
@@ -273,7 +275,9 @@ def _get_connection(conn_id: str) -> Any:
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
-        raise ConfigurationError(f"there is no Airflow connection {conn_id!r}") from None
+        raise ConfigurationError(
+            f"there is no Airflow connection {conn_id!r}; make one of that name, or name another"
+        ) from None
 
 
 def _words_of_hook(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_mltrain.decorators.function_project import FunctionProject, make_project
+from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.status import RunStatus
 from tests.services.dag_run import DagRun, dag_test
 
@@ -128,3 +129,19 @@ def test_the_lines_of_a_function_are_those_of_its_file() -> None:
     exec(project.files["task_function.py"], names)  # noqa: S102 - the lines above
     assert (project.module, project.name) == ("task_function", "told")
     assert names["told"](2.0) == told(2.0)
+
+
+def test_a_default_that_would_not_travel_is_told_too() -> None:
+    # given
+    rates = [0.5, 0.25]
+
+    def fit(rate: float = rates[0], *, most: int = max(1, 2), note: str = _DAGS.name) -> Any:
+        return rate, most, note
+
+    def fit_well(rate: float = 0.5, *, key: Any = lambda one: one) -> Any:
+        return key(rate)
+
+    # when / then
+    with pytest.raises(ConfigurationError, match=r"fit\(\) uses rates from its Dag's file"):
+        make_project(fit, __file__)
+    assert make_project(fit_well, __file__).name == "fit_well"

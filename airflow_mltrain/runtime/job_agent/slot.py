@@ -48,9 +48,7 @@ def acquire(
     held_ticket = _open(draft)
     try:
         fcntl.flock(held_ticket, fcntl.LOCK_EX)
-        os.rename(
-            draft, ticket
-        )  # in line only once it is locked: an unlocked ticket is a dead one
+        os.rename(draft, ticket)  # only once it is locked: an unlocked ticket is a dead one
         while not is_stopped():
             slots = _take(folder, names, needed) if _is_first(line, turn) else None
             if slots is not None:

@@ -278,9 +278,8 @@ class Supervisor:
         self._end_processes(_LEFTOVER_GRACE_SECONDS)
 
     def _end_processes(self, grace_seconds: float) -> None:
-        if (
-            self._children.reap()
-        ):  # as the reaper of its orphans it is childless only when all are gone
+        # As the reaper of its orphans it is childless only when all are gone.
+        if self._children.reap():
             process.stop_all(self._job_processes, grace_seconds, self._children.sleep)
 
     def _job_processes(self) -> List[process.Process]:

@@ -8,9 +8,8 @@ from .application import ask_master, read_page
 
 _UNITS = {"b": 2.0**-20, "k": 2.0**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20, "p": 2.0**30}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgtp]?)(?:i?b)?", re.IGNORECASE)
-_VERSION = re.compile(
-    r'class="version[^"]*"[^>]*>\s*v?(\d[^<\s]*)'
-)  # in the head of Spark's pages
+# In the head of Spark's pages.
+_VERSION = re.compile(r'class="version[^"]*"[^>]*>\s*v?(\d[^<\s]*)')
 _PAGES_PORT, _REST_PORT = 8080, 6066
 _CONNECT_SECONDS = 3.0
 

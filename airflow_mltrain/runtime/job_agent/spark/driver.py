@@ -37,9 +37,7 @@ def main() -> None:
 
 def _tell_java(path: str) -> None:
     """Give the Java that began this the properties of its coming session, over its own gateway."""
-    py4j = importlib.import_module(
-        "py4j.clientserver"
-    )  # which comes with Spark, as that Java does
+    py4j = importlib.import_module("py4j.clientserver")  # it comes with Spark, as that Java does
     port, token = (os.environ["PYSPARK_GATEWAY_" + name] for name in ("PORT", "SECRET"))
     java = py4j.JavaParameters(port=int(port), auth_token=token, auto_convert=True)
     gateway = py4j.ClientServer(java, py4j.PythonParameters(port=0, eager_load=False))
