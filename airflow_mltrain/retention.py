@@ -158,7 +158,7 @@ def _referred_to(workspace: Workspace, ended_before: datetime | None) -> set[str
         if not _ended_before(record, ended_before):
             texts = (json.dumps(record.config), *record.properties.values())
             found.update([record.snapshot_id], *map(_DIGEST.findall, texts))
-    for contents in workspace.history.read_environment_contents():
+    for contents in workspace.history.environments.read_contents():
         found.update(_DIGEST.findall(json.dumps(contents)))
     return found
 

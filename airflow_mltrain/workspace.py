@@ -127,7 +127,7 @@ class Workspace(Explaining):
         One that cannot be read, of an older or a newer package, is logged and left out.
         """
         found = {name: self.get_environment(name) for name in CURATED_NAMES}
-        for name, (number, content) in self.history.read_environments().items():
+        for name, (number, content) in self.history.environments.read_latest().items():
             try:
                 found[name] = _read(name, number, content)
             except ConfigurationError as error:
@@ -145,7 +145,7 @@ class Workspace(Explaining):
         content = _content(environment)
         number = self._find_unchanged(environment.name, content)
         if number is None:
-            number = self.history.register_environment(environment.name, content)
+            number = self.history.environments.register(environment.name, content)
         environment.version = str(number)
         return environment
 
@@ -164,7 +164,7 @@ class Workspace(Explaining):
             labels = [labels]
         checked = [check_new_label(label) for label in labels]
         for label in checked:
-            if not self.history.label_environment(reference.name, reference.version, label):
+            if not self.history.environments.label(reference.name, reference.version, label):
                 raise ConfigurationError(self._describe_unknown(reference))
 
     def add_wheel(self, path: Path) -> str:
@@ -196,12 +196,12 @@ class Workspace(Explaining):
         label = None if reference.label == LATEST else reference.label
         if reference.name in CURATED_NAMES:
             return None if label else find_curated(reference.name, reference.version)
-        found = self.history.find_environment(reference.name, reference.version, label)
+        found = self.history.environments.find(reference.name, reference.version, label)
         return None if found is None else _read(reference.name, *found)
 
     def _find_unchanged(self, name: str, content: Mapping[str, Any]) -> int | None:
         """The newest version if it says the same, perhaps in fewer words of an older package."""
-        found = self.history.find_environment(name)
+        found = self.history.environments.find(name)
         if found is None:
             return None
         try:
@@ -211,11 +211,11 @@ class Workspace(Explaining):
         return found[0] if is_same else None
 
     def _describe_unknown(self, reference: EnvironmentReference) -> str:
-        versions = self.history.list_environment_versions(reference.name)
+        versions = self.history.environments.list_versions(reference.name)
         if curated := find_curated(reference.name):
             versions = {int(curated.version or 1): []}
         if not versions:
-            names = {*CURATED_NAMES, *self.history.list_environments()}
+            names = {*CURATED_NAMES, *self.history.environments.list_latest()}
             return f"there is no environment {str(reference)!r}{_describe_names(reference, names)}"
         is_label = reference.label is not None
         wanted = f"label {reference.label!r}" if is_label else f"version {reference.version}"

@@ -73,7 +73,7 @@ def test_what_runs_and_environments_refer_to_stays(workspace: Workspace, project
     wheel.write_bytes(b"a wheel")
     digest = workspace.add_wheel(wheel)
     content = {"name": "own", "python": {"packages": [f"own.whl --hash=sha256:{digest}"]}}
-    workspace.history.register_environment("own", content)
+    workspace.history.environments.register("own", content)
     before = blobs_in(workspace)
     orphan = workspace.artifacts.blobs.put_bytes(b"nobody's")
     age(workspace)

@@ -125,7 +125,7 @@ class TestLookingUp:
     def test_of_very_many_environments_only_some_are_named(self, workspace: Workspace) -> None:
         # given
         for number in range(30):
-            workspace.history.register_environment(f"e{number}", {"name": f"e{number}"})
+            workspace.history.environments.register(f"e{number}", {"name": f"e{number}"})
 
         # when / then
         more = 30 + len(CURATED_NAMES) - 20
@@ -160,7 +160,7 @@ class TestLookingUp:
         self, workspace: Workspace
     ) -> None:
         # given
-        workspace.history.register_environment("odd", {"name": "odd", "cobol": {}})
+        workspace.history.environments.register("odd", {"name": "odd", "cobol": {}})
 
         # when / then
         with pytest.raises(ConfigurationError, match=r"'odd:1' cannot be used.*\n.*cobol"):
@@ -179,7 +179,7 @@ class TestLookingUp:
     ) -> None:
         # given
         workspace.register_environment(an_environment("churn"))
-        workspace.history.register_environment("odd", {"name": "odd", "cobol": {}})
+        workspace.history.environments.register("odd", {"name": "odd", "cobol": {}})
 
         # when
         listed = workspace.list_environments()
@@ -233,7 +233,7 @@ class TestRegistering:
     ) -> None:
         # given
         content = {"name": "sklearn", "python": {"packages": ["scikit-learn==1.7.2"]}}
-        workspace.history.register_environment("sklearn", content)
+        workspace.history.environments.register("sklearn", content)
 
         # when
         registered = workspace.register_environment(an_environment())
@@ -245,7 +245,7 @@ class TestRegistering:
         self, workspace: Workspace
     ) -> None:
         # given
-        workspace.history.register_environment("sklearn", {"name": "sklearn", "cobol": {}})
+        workspace.history.environments.register("sklearn", {"name": "sklearn", "cobol": {}})
 
         # when
         workspace.register_environment(an_environment())
@@ -258,7 +258,7 @@ class TestRegistering:
         # when / then
         with pytest.raises(ConfigurationError, match=f"'{name}'.*clone it under another name"):
             workspace.register_environment(an_environment(name))
-        assert workspace.history.list_environments() == {}
+        assert workspace.history.environments.list_latest() == {}
 
     def test_what_was_made_wrong_in_place_is_refused(self, workspace: Workspace) -> None:
         # given
@@ -268,7 +268,7 @@ class TestRegistering:
         # when / then
         with pytest.raises(ConfigurationError, match=r"python\.packages\[1\]: 'numpy=1 !!'"):
             workspace.register_environment(environment)
-        assert workspace.history.list_environments() == {}
+        assert workspace.history.environments.list_latest() == {}
 
     def test_an_environment_with_credentials_equals_what_was_kept_of_it(
         self, workspace: Workspace
@@ -359,7 +359,7 @@ class TestLabelling:
             workspace.label_environment("sklearn", 1, ["production", label])
 
         # then
-        assert workspace.history.list_environment_versions("sklearn") == {1: [], 2: [], 3: []}
+        assert workspace.history.environments.list_versions("sklearn") == {1: [], 2: [], 3: []}
 
     def test_a_curated_environment_gets_no_label(self, workspace: Workspace) -> None:
         # when / then

@@ -46,7 +46,7 @@ def show_environment(arguments: Namespace) -> int:
 def _render_registered(workspace: Workspace) -> str:
     rows = []
     for name, environment in workspace.list_environments().items():
-        versions = workspace.history.list_environment_versions(name)
+        versions = workspace.history.environments.list_versions(name)
         newest = environment.version or "-"
         labels = [f"{label}:{number}" for number, own in versions.items() for label in own]
         span = f"1-{newest}" if len(versions) > 1 else newest
@@ -55,7 +55,7 @@ def _render_registered(workspace: Workspace) -> str:
 
 
 def _labels(workspace: Workspace, environment: Environment) -> list[str]:
-    versions = workspace.history.list_environment_versions(environment.name)
+    versions = workspace.history.environments.list_versions(environment.name)
     return versions.get(int(environment.version or 0), [])
 
 

@@ -14,7 +14,6 @@ from airflow_mltrain.runs import (
     experiment_list,
     log_position,
     metric_row,
-    registered_environment,
     resolution,
     script_news,
 )
@@ -22,6 +21,7 @@ from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.enumeration import RunFilter
 from airflow_mltrain.runs.metric_line import RunNews
 from airflow_mltrain.runs.record import ModelRecord
+from airflow_mltrain.runs.registered_environment import RegisteredEnvironments
 from airflow_mltrain.runs.schema import models, runs, to_record, to_row
 
 if TYPE_CHECKING:
@@ -52,11 +52,14 @@ def open_run_history(url: str) -> RunHistory:
 class RunHistory:
     """Every run and what is known of it; each call is one transaction, from any thread or process.
 
+    `environments` are those that were registered under a name.
+
     Any call may raise RunHistoryUnavailableError, and may then be repeated on the same object,
     or SchemaVersionError where a newer version of this package has made the tables.
     """
 
     def __init__(self, database: Database) -> None:
+        self.environments = RegisteredEnvironments(database)
         self._database = database
 
     @property
@@ -336,43 +339,6 @@ class RunHistory:
         """What the environment with this key is made of: `python`, `packages`, `platform`, ..."""
         with self._database.reading() as connection:
             return resolution.find(connection, key)
-
-    def register_environment(self, name: str, content: Mapping[str, Any]) -> int:
-        """The version of an environment with this content: a new one unless the latest has it."""
-        with self._database.writing() as connection:
-            return registered_environment.register(connection, name, content)
-
-    def find_environment(
-        self, name: str, version: int | None = None, label: str | None = None
-    ) -> tuple[int, dict[str, Any]] | None:
-        """An environment's version and content; its latest where neither is asked for."""
-        with self._database.reading() as connection:
-            return registered_environment.find(connection, name, version, label)
-
-    def label_environment(self, name: str, version: int, label: str) -> bool:
-        """Let a label mean this version, and no other; False where there is no such version."""
-        with self._database.writing() as connection:
-            return registered_environment.put_label(connection, name, version, label)
-
-    def list_environments(self) -> dict[str, int]:
-        """The latest version of every environment, by name."""
-        with self._database.reading() as connection:
-            return registered_environment.list_latest(connection)
-
-    def read_environments(self) -> dict[str, tuple[int, dict[str, Any]]]:
-        """The latest version of every environment with its content, by name."""
-        with self._database.reading() as connection:
-            return registered_environment.read_latest(connection)
-
-    def read_environment_contents(self) -> list[dict[str, Any]]:
-        """The content of every version of every registered environment."""
-        with self._database.reading() as connection:
-            return registered_environment.read_contents(connection)
-
-    def list_environment_versions(self, name: str) -> dict[int, list[str]]:
-        """Every version of an environment, the oldest first, with its labels."""
-        with self._database.reading() as connection:
-            return registered_environment.list_versions(connection, name)
 
     def _get(self, connection: Connection, run_id: str, *, is_locked: bool = False) -> RunRecord:
         statement = select(runs).where(runs.c.run_id == run_id)

@@ -37,7 +37,7 @@ def submit_and_finish(work: tuple[str, int]) -> list[str]:
             add_metrics(history, record.run_id, [a_metric(worker)], position=0, next_position=9)
             history.set_log_position(record.run_id, "task", worker)
             history.advance(record.run_id, RunStatus.COMPLETED, exit_code=0, ended_at=NOON)
-        history.register_environment("shared", {"worker": worker % 2})
+        history.environments.register("shared", {"worker": worker % 2})
         return [record.run_id for record in kept]
 
 

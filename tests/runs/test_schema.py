@@ -94,7 +94,7 @@ class TestUpgrade:
         with closing(open_run_history(history_url)) as history:
             assert [point.value for point in history.get_metrics("old")] == [0.5]
             assert history.log_position("old", "task") == 7
-            assert history.find_environment("torch") == (1, {"name": "torch"})
+            assert history.environments.find("torch") == (1, {"name": "torch"})
 
     def test_an_upgraded_history_keeps_environments_for_its_old_runs(
         self, history_url: str
@@ -105,11 +105,11 @@ class TestUpgrade:
         # when
         with closing(open_run_history(history_url)) as history:
             history.keep_resolved("old", a_resolution("k1"))
-            history.label_environment("torch", 1, "production")
+            history.environments.label("torch", 1, "production")
 
             # then
             assert history.get("old").environment_key == "k1"
-            assert history.find_environment("torch", label="production") is not None
+            assert history.environments.find("torch", label="production") is not None
 
     def test_an_upgraded_history_keeps_what_was_archived(self, history_url: str) -> None:
         # given
