@@ -23,10 +23,10 @@ from tests.services.environment_cache import (
     CacheBench,
     environment_request,
     kill_at_step,
-    mounted,
     run_builder,
 )
 from tests.services.jobs import wait_for
+from tests.services.mount import mounted
 
 _REQUEST = environment_request("alpha")
 _SECRETS = b'{"indexes": {"127.0.0.1": ["reader", "open-sesame"]}}'

@@ -17,8 +17,8 @@ from airflow_mltrain.runtime.job_agent.environment.interpreter import (
 from tests.services.environment_cache import (
     CacheBench,
     environment_request,
-    mounted,
 )
+from tests.services.mount import mounted
 
 _PLATFORM = platform_of(find_interpreter(None, ""))
 _REQUEST = environment_request("alpha")

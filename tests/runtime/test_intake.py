@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import random
-import subprocess
 import threading
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
@@ -16,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mltrain.runtime.job_agent.intake import ANEW, BLOB_HEADER, LARGE_BYTES, BlobIntake
-from tests.services.requirement import require
+from tests.services.mount import small_disk_at
 
 _LARGE = random.Random(1).randbytes(3 * LARGE_BYTES)  # noqa: S311
 _DISK_BYTES = 6 * 1024 * 1024
@@ -59,12 +58,8 @@ def intake(folder: Path) -> BlobIntake:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """The folder of blobs, on a disk that a large one fills."""
     disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "none", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        require("tmpfs", "this user may not mount one")
-    yield disk / "blobs"
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_disk_at(disk, _DISK_BYTES):
+        yield disk / "blobs"
 
 
 @given(

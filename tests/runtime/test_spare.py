@@ -16,7 +16,7 @@ from airflow_mltrain.runtime.job_agent.checkout import check_out
 from airflow_mltrain.runtime.job_agent.spare import Spares
 from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.snapshot import take_snapshot
-from tests.services.environment_cache import mounted
+from tests.services.mount import mounted
 
 _COUNT = 1200
 

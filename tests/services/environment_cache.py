@@ -6,9 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +18,9 @@ from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.runtime.job_agent.secret import hand_on
 from tests.fakes.installer import PlainInstaller, builds, is_whole
 from tests.services.installation import recipe
-from tests.services.requirement import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import pytest
 
@@ -143,17 +140,3 @@ def _work_until(work: Callable[[Path], None], folder: Path, step: int) -> None:
 
     sys.addaudithook(look)
     work(folder)
-
-
-@contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[None]:
-    """A mount at that folder, where this user may; the test is skipped otherwise."""
-    mount = subprocess.run(
-        ["mount", *options, folder], capture_output=True, text=True, check=False
-    )
-    if mount.returncode != 0:
-        require("mount", f"nothing can be mounted here: {mount.stderr}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -14,7 +13,7 @@ import pytest
 from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.runtime.job_agent.intake import LARGE_BYTES
 from tests.services.fragile_agent import FragileAgents, FragileStream
-from tests.services.requirement import require
+from tests.services.mount import small_disk_at
 
 MakeBlob = Callable[[bytes], tuple[str, Path]]
 
@@ -51,12 +50,8 @@ def make_blob(tmp_path: Path) -> MakeBlob:
 
 @pytest.fixture
 def small_disk(root: Path) -> Iterator[Path]:
-    root.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "none", str(root)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        require("tmpfs", "this user may not mount one")
-    yield root
-    subprocess.run(["umount", "--lazy", str(root)], check=True)
+    with small_disk_at(root, _DISK_BYTES):
+        yield root
 
 
 def test_only_what_a_machine_lacks_is_missing(agents: FragileAgents, make_blob: MakeBlob) -> None:

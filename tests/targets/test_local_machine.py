@@ -24,7 +24,7 @@ from tests.services.jobs import (
     wait_until,
     wait_until_ended,
 )
-from tests.services.requirement import require
+from tests.services.mount import small_disk_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,12 +52,8 @@ def target(root: Path) -> LocalTarget:
 
 @pytest.fixture
 def small_disk(root: Path) -> Iterator[Path]:
-    root.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "none", str(root)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        require("tmpfs", "this user may not mount one")
-    yield root
-    subprocess.run(["umount", "--lazy", str(root)], check=True)
+    with small_disk_at(root, _DISK_BYTES):
+        yield root
 
 
 def _state(root: Path, run_id: str) -> Path:
