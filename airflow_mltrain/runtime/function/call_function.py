@@ -16,14 +16,15 @@ def main(module: str, name: str, arguments: str) -> None:
     """Call it; what it returned is whole in its file, or the run has failed."""
     function = getattr(importlib.import_module(module), name)
     given = json.loads(arguments)
+    result = os.path.abspath(RESULT)  # the function may change the working directory
     value = function(*given["args"], **given["kwargs"])
     try:
         text = json.dumps(value, default=_plain)
     except (TypeError, ValueError) as error:
         sys.exit("[mltrain] what {}() returned is no JSON data: {}".format(name, error))
-    with open(RESULT + ".part", "w") as file:
+    with open(result + ".part", "w") as file:
         file.write(text)
-    os.replace(RESULT + ".part", RESULT)
+    os.replace(result + ".part", result)
 
 
 def _plain(value: Any) -> Any:
