@@ -233,6 +233,7 @@ def test_children_are_made_by_number_or_for_each_value_of_a_tag(run: mltrain.Run
     assert len(list(run.get_children())) == 5
     assert len(list(run.get_children(tags="fold"))) == 3
     assert len(list(run.get_children(tags={"fold": "2"}))) == 1
+    assert list(run.get_children(type="azureml.scriptrun")) == []
     with pytest.raises(ValueError, match="101 children: 1 to 100"):
         run.create_children(101)
 

@@ -305,12 +305,13 @@ class Run(RunLog):
 
         for run_id in self._job.statements.children_of(self._id):
             child = self._run(run_id)
-            is_asked = status in (None, child.get_status())
+            # What a script begins has no type, so that none is meant where one is asked for.
+            is_asked = type is None and status in (None, child.get_status())
             if is_asked and has(child.get_tags, tags) and has(child.get_properties, properties):
                 yield child
             if recursive:
                 yield from child.get_children(
-                    recursive=True, tags=tags, properties=properties, status=status
+                    recursive=True, tags=tags, properties=properties, type=type, status=status
                 )
 
     def start(self) -> None:
