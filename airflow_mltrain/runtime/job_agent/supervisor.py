@@ -58,7 +58,6 @@ class Supervisor:
         self._state: Dict[str, Any] = {"status": "Preparing", "supervisor": supervisor}
         self._spec: Dict[str, Any] = {}
         self._attendance: Optional[Attendance] = None  # None: it may be left alone
-        self._place = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)  # in line
         self._script: Optional[int] = None
         self._manifest: Optional[bytes] = None
         self._environment: "Optional[EnvironmentPreparation]" = None
@@ -79,6 +78,7 @@ class Supervisor:
         try:
             self._spec = self._folder.read_spec()
             self._expect_attendance()
+            self._take_place()
             self._prepare()
             self._prepare_environment()
             self._wait_for_turn()
@@ -119,6 +119,15 @@ class Supervisor:
             self._attendance = Attendance(self._folder.attendance_mark, lease_seconds)
             self._state["lease_seconds"] = lease_seconds
             self._record(self._state["status"])
+
+    def _take_place(self) -> None:
+        """Stand in line from now on, where the job shares its machine."""
+        count, gpus = self._spec["max_concurrent_runs"], self._spec["gpus"]
+        if count is not None or gpus is not None:
+            from .turn import Turn  # noqa: PLC0415  # most jobs need none
+
+            stop, sleep = self._is_stop_asked, self._children.sleep
+            self._turn = Turn(self._folder, count, gpus, stop, sleep)
 
     def _prepare(self) -> None:
         self._check_stop()
@@ -189,15 +198,13 @@ class Supervisor:
     def _wait_for_turn(self) -> None:
         """Have a slot and the cards that the job asks for."""
         self._check_stop()
-        count, gpus = self._spec["max_concurrent_runs"], self._spec["gpus"]
-        if count is None and gpus is None:
+        if self._turn is None:
             return
-        from .turn import TooFewCardsError, Turn  # noqa: PLC0415  # most jobs need none
+        from .turn import TooFewCardsError  # noqa: PLC0415  # loaded by now
 
         self._record("Queued")
-        self._turn = Turn(self._folder, self._place, self._is_stop_asked, self._children.sleep)
         try:
-            self._turn.wait(count, gpus)
+            self._turn.wait()
         except TooFewCardsError as error:
             raise _Stop("Failed", str(error)) from None
         self._check_stop()

@@ -1,5 +1,6 @@
 """A job's turn on a machine that it shares: a slot, and the cards that its script may use."""
 
+import time
 from typing import Any, Callable, Dict, List, Optional
 
 from . import slot
@@ -14,32 +15,34 @@ class TooFewCardsError(Exception):
 
 
 class Turn:
-    """What a job waits for, in the order in which turns were made; had until this process ends."""
+    """What a job waits for, in the order in which turns were made; had until its process ends."""
 
     def __init__(
         self,
         folder: JobFolder,
-        place: str,
+        count: Optional[int],
+        gpus: Optional[Dict[str, Any]],
         is_stop_asked: Callable[[], bool],
         sleep: Callable[[float], None],
     ) -> None:
         self.visible_cards: Optional[str] = None  # as CUDA_VISIBLE_DEVICES has them
         self._folder = folder
-        self._place = place
+        self._count, self._gpus = count, gpus
+        self._place = "{:020d}-{}".format(time.monotonic_ns(), folder.run_id)  # in line
         self._is_stop_asked = is_stop_asked
         self._sleep = sleep
         self._held: List[slot.Slot] = []
 
-    def wait(self, count: Optional[int], gpus: Optional[Dict[str, Any]]) -> None:
+    def wait(self) -> None:
         """Wait for one of `count` slots, then for the cards; breaks off where a stop is asked.
 
         Raises TooFewCardsError.
         """
-        if count is not None:
-            self._acquire(self._folder.slots, list(map(str, range(count))), 1)
-        if gpus is not None and not self._is_stop_asked():
-            names = _find_cards(gpus)
-            cards = self._acquire(self._folder.gpus, list(names), gpus["count"])
+        if self._count is not None:
+            self._acquire(self._folder.slots, list(map(str, range(self._count))), 1)
+        if self._gpus is not None and not self._is_stop_asked():
+            names = _find_cards(self._gpus)
+            cards = self._acquire(self._folder.gpus, list(names), self._gpus["count"])
             self.visible_cards = ",".join(names[card.name] for card in cards)
 
     def free(self) -> None:
