@@ -62,7 +62,7 @@ def main() -> None:
             before = table.count
             while table.count - before < wanted:
                 _strike(ground, table, arguments.seed + table.count, wanted - table.count + before)
-                print(f"{table}\n{table.count} strikes", flush=True)
+                print("\n".join([str(table), f"{table.count} strikes", *table.faults]), flush=True)
     print("\n".join(table.faults) or "no fault")
 
 
@@ -98,7 +98,13 @@ def _strike(ground: Ground, table: Table, seed: int, most: int) -> None:
 _OTHERS: dict[str, Sequence[victim.Victim]] = {
     "local": (victim.SUPERVISOR_KILLED,),
     "ssh": (victim.SSH_CUT, victim.AGENT_KILLED, victim.SUPERVISOR_KILLED),
-    "docker": (victim.ENGINE_KILLED, victim.CONTAINER_KILLED),
+    "docker": (
+        victim.ENGINE_KILLED,
+        victim.CONTAINER_KILLED,
+        victim.CONTAINED_SUPERVISOR_KILLED,
+        victim.CONTAINED_AGENT_KILLED,
+        victim.AGENT_CONTAINER_KILLED,
+    ),
     "spark": (victim.SUPERVISOR_KILLED,),
 }
 

@@ -1,4 +1,4 @@
-"""Kills while a job is in a container: of our processes, of the engine, and of the container."""
+"""Kills while a job is in a container: of what is out here, what is in there, and the engine."""
 
 from __future__ import annotations
 
@@ -48,23 +48,29 @@ def ground(tmp_path: Path, postgresql: PostgresqlServer) -> Iterator[Ground]:
         )
 
 
-def test_no_kill_of_a_task_or_an_engine_doubles_or_loses_anything(
+def test_no_kill_outside_or_inside_a_container_doubles_or_loses_anything(
     ground: Ground, show: ShowTable
 ) -> None:
     # given
     campaign = Campaign(ground)
     rehearsal = campaign.rehearse()
-    started = rehearsal.find("submit", "history.advance > do_commit")
+    followed = rehearsal.find("submit", "progress.follow > stream")
+    inside = (
+        victim.CONTAINER_KILLED,
+        victim.CONTAINED_SUPERVISOR_KILLED,
+        victim.CONTAINED_AGENT_KILLED,
+        victim.AGENT_CONTAINER_KILLED,
+    )
     plots = chain(
         campaign.at_steps(rehearsal, victim.TASK_KILLED, "submit", most=20),
         campaign.at_random(rehearsal, victim.TASK_TERMINATED, "submit", 1),
         campaign.at_steps(rehearsal, victim.ENGINE_KILLED, "submit", most=4),
-        campaign.at(started, victim.CONTAINER_KILLED, "submit", 2),
+        *(campaign.at(followed, one, "submit", 2) for one in inside),
     )
 
     # when
     campaign.run(plots)
 
     # then
-    show(campaign, fewest=20)
+    show(campaign, fewest=25)
     assert campaign.table.faults == []

@@ -17,6 +17,7 @@ from docker.errors import APIError
 
 from tests.crash.ground import Ground
 from tests.services.docker_engine import DockerEngine
+from tests.services.docker_jobs import processes_in
 from tests.services.jobs import is_running
 
 _LAUNCH_SECONDS = 0.03
@@ -113,6 +114,47 @@ def _kill_container(scene: Scene) -> bool:
     return is_hit
 
 
+def _kill_contained_supervisor(scene: Scene) -> bool:
+    """What the init of a job's container runs, and nothing else in there."""
+    inits: set[int] = set()
+    found: list[int] = []
+    for run in scene.ground.runs_of(scene.dag_run_id):
+        inside = _processes_in(scene, run.run_id)
+        inits |= {pid for pid in inside if _inner_pid(pid) == 1}
+        found += inside
+    return _kill_all([pid for pid in found if _parent(pid) in inits])
+
+
+def _kill_contained_agent(scene: Scene) -> bool:
+    """The job agents that answer for the runs of the engine, those of other trials as well."""
+    inside = [pid for name in _agent_containers(scene) for pid in _processes_in(scene, name)]
+    return _kill_all([pid for pid in inside if _read(pid, "comm").startswith(b"python")])
+
+
+def _kill_agent_container(scene: Scene) -> bool:
+    """The init of the container that those agents are in, which takes them along."""
+    inside = [pid for name in _agent_containers(scene) for pid in _processes_in(scene, name)]
+    return _kill_all([pid for pid in inside if _inner_pid(pid) == 1])
+
+
+def _agent_containers(scene: Scene) -> list[str]:
+    engine: DockerEngine = scene.ground.services["engine"]
+    with _one_engine, closing(engine.client()) as client:
+        return [one["Id"] for one in client.api.containers(filters={"label": "mltrain.agent"})]
+
+
+def _processes_in(scene: Scene, container: str) -> list[int]:
+    engine: DockerEngine = scene.ground.services["engine"]
+    with _one_engine, closing(engine.client()) as client:
+        return [int(entry.name) for entry in processes_in(client, container)]
+
+
+def _inner_pid(pid: int) -> int:
+    """The number that a process has where it sees itself."""
+    found = re.search(rb"^NSpid:.*\b(\d+)$", _read(pid, "status"), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
 def _ssh_agents(scene: Scene) -> list[int]:
     ports = {str(port).encode() for port in _local_ports(scene.pid)}
     found = []
@@ -177,5 +219,10 @@ SUPERVISOR_KILLED = Victim("job's supervisor, SIGKILL", _kill_supervisor, is_job
 LAUNCHER_KILLED = Victim("job agent's parent, SIGKILL", _kill_launcher, is_job_struck=True)
 ENGINE_KILLED = Victim("dockerd, SIGKILL", _kill_engine)
 CONTAINER_KILLED = Victim("job's container, SIGKILL", _kill_container, is_job_struck=True)
+CONTAINED_SUPERVISOR_KILLED = Victim(
+    "job's supervisor, SIGKILL", _kill_contained_supervisor, is_job_struck=True
+)
+CONTAINED_AGENT_KILLED = Victim("job agent, SIGKILL", _kill_contained_agent)
+AGENT_CONTAINER_KILLED = Victim("job agent's parent, SIGKILL", _kill_agent_container)
 AGENT_KILLED = Victim("job agent's parent, SIGKILL", _kill_agent)
 SSH_CUT = Victim("SSH connection", _cut_ssh)
