@@ -17,8 +17,10 @@ from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.errors import TargetUnreachableError, UnreachableTimeoutError
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.task_log import LineReader, as_messages
+from airflow_mltrain.triggers.entrance import entrance
 
 if TYPE_CHECKING:
+    from airflow_mltrain.runs.record import RunRecord
     from airflow_mltrain.targets.base import Seen
     from airflow_mltrain.triggers.watcher import Sighting, TargetWatcher
     from airflow_mltrain.workspace import Workspace
@@ -78,7 +80,7 @@ class TrainingRunTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow the run to its end, through any break of the connection, then fire once."""
         began = time.monotonic()
-        workspace = await asyncio.to_thread(_open_workspace)
+        workspace = await entrance().open_workspace()
         limit_seconds = workspace.settings.unreachable_limit(self.unreachable_timeout_seconds)
         silence = Silence(self.run_id, limit_seconds, self.log.warning)
         event: dict[str, Any] = {"run_id": self.run_id, "status": None}
@@ -109,10 +111,14 @@ class TrainingRunTrigger(BaseTrigger):
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
 
         history = workspace.history
-        record = await asyncio.to_thread(history.get, run_id)
-        position = progress.BEHIND_ANY_LOG
-        if is_shown:
-            position = await asyncio.to_thread(history.log_position, run_id, self.reader)
+
+        def ask() -> tuple[RunRecord, int]:
+            position = progress.BEHIND_ANY_LOG
+            if is_shown:
+                position = history.log_position(run_id, self.reader)
+            return history.get(run_id), position
+
+        record, position = await entrance().ask(ask)
         lines = LineReader(position)
         watcher = watcher_of(workspace, self.target)
         seen = progress.seen_of(record, position)
@@ -159,7 +165,7 @@ class TrainingRunTrigger(BaseTrigger):
         if not is_cancel_meant(state, is_owner=self.is_owner):
             self.log.info("run %s goes on: its task is %s", self.run_id, state)
             return
-        workspace = await asyncio.to_thread(_open_workspace)
+        workspace = await entrance().open_workspace()
         from airflow_mltrain import progress, submission  # noqa: PLC0415
         from airflow_mltrain.targets.base import Seen  # noqa: PLC0415
         from airflow_mltrain.triggers.watcher import watcher_of  # noqa: PLC0415
@@ -201,13 +207,6 @@ async def _in_thread(work: Callable[..., _Result], *arguments: Any) -> _Result:
     """Like `asyncio.to_thread`, in threads that only cancels use: they must not wait in line."""
     call = partial(copy_context().run, work, *arguments)
     return await asyncio.get_running_loop().run_in_executor(_cancel_threads, call)
-
-
-def _open_workspace() -> Workspace:
-    """Import and open what waiting needs, in a thread: a Dag that is parsed needs none of it."""
-    from airflow_mltrain.triggers.watcher import shared_workspace  # noqa: PLC0415
-
-    return shared_workspace()
 
 
 def state_in(states: dict[str, Any], dag_run_id: str) -> str | None:

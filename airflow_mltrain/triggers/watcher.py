@@ -15,6 +15,7 @@ from airflow_mltrain.targets.base import ComputeTarget, JobState, Seen
 from airflow_mltrain.workspace import Workspace
 
 _EXCHANGE_SECONDS = 0.5
+_SPACING_SECONDS = 0.1  # many runs with news would be asked about all the time, and all others too
 _watchers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, TargetWatcher]] = (
     WeakKeyDictionary()
 )
@@ -27,7 +28,7 @@ class Sighting(NamedTuple):
     state: JobState | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # found among thousands by what it is, not what it holds
 class _Waiter:
     run_id: str
     seen: Seen
@@ -45,7 +46,7 @@ class TargetWatcher:
     def __init__(self, name: str, find_target: Callable[[], ComputeTarget]) -> None:
         self._find_target = find_target
         self._target: ComputeTarget | None = None
-        self._waiters: list[_Waiter] = []
+        self._waiters: dict[_Waiter, None] = {}  # in the order in which they came
         self._loop_task: asyncio.Task[None] | None = None
         self._backoff = Backoff()
         self.is_failing = False  # whether the last exchange failed
@@ -60,14 +61,13 @@ class TargetWatcher:
         """
         answer = asyncio.get_running_loop().create_future()
         waiter = _Waiter(run_id, seen, takes_any, answer)
-        self._waiters.append(waiter)
+        self._waiters[waiter] = None
         if self._loop_task is None or self._loop_task.done():
             self._loop_task = asyncio.create_task(self._exchange_while_watched())
         try:
             return await waiter.answer
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            self._waiters.pop(waiter, None)
 
     async def _exchange_while_watched(self) -> None:
         loop = asyncio.get_running_loop()
@@ -75,6 +75,7 @@ class TargetWatcher:
             # Two tasks may wait on one run from different positions: the second has its turn next.
             asked = {waiter.run_id: waiter for waiter in reversed(self._waiters)}
             seen = {run_id: waiter.seen for run_id, waiter in asked.items()}
+            began = loop.time()
             try:
                 target = self._target
                 if target is None:
@@ -96,10 +97,10 @@ class TargetWatcher:
                 state = states.get(run_id)
                 if state is None or waiter.takes_any or is_news(state, waiter.seen):
                     self._settle(waiter, Sighting(target, state))
+            await asyncio.sleep(max(0.0, began + _SPACING_SECONDS - loop.time()))
 
     def _settle(self, waiter: _Waiter, result: Sighting | Exception) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        self._waiters.pop(waiter, None)
         if waiter.answer.done():
             return
         if isinstance(result, Exception):
