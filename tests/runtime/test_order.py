@@ -180,6 +180,23 @@ def test_a_job_that_lacks_blobs_is_not_taken_before_they_are_there(box: Box) -> 
     assert box.log == "read ''\n"
 
 
+def test_an_order_that_never_ends_is_given_up_and_the_job_can_be_laid_down(box: Box) -> None:
+    # given
+    box.send_blobs()
+    process = box.begin()
+
+    # when
+    with pytest.raises(BrokenPipeError):
+        answer_to(process, *[b"x" * 1_000_000] * 80)
+    answer = answer_to(process)
+    box.lay_down()
+
+    # then
+    assert answer == LACKING
+    assert process.wait(60) == 0
+    assert box.log == "read ''\n"
+
+
 @pytest.mark.parametrize("sent", ["half", "twice", "other"])
 def test_what_is_no_order_is_not_followed_and_the_job_can_be_laid_down(
     box: Box, sent: str

@@ -17,6 +17,7 @@ from .order_answer import LACKING, answer
 from .secret import encode_secrets
 
 _READ_BYTES = 256 * 1024
+_MOST_BYTES = 64 * 1024 * 1024  # a larger one is laid down by its sender
 _STDIN = 0
 
 
@@ -37,10 +38,13 @@ class OrderInput:
             return
         received = os.read(_STDIN, _READ_BYTES)
         self._content += received
-        if received and not received.endswith(b"\n"):
+        is_bounded = len(self._content) <= _MOST_BYTES
+        if received and is_bounded and not received.endswith(b"\n"):
             return
         self.close()
-        if not received or not self._lay_down(root):
+        is_laid_down = bool(received) and is_bounded and self._lay_down(root)
+        self._content.clear()
+        if not is_laid_down:
             answer(LACKING)  # also to another who began it, whose word did not come through
 
     def close(self) -> None:
