@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import fcntl
 import hashlib
 import inspect
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from airflow_mltrain.errors import ConfigurationError
 SCRIPT: Final = "call_function.py"
 _ENTRY: Final = Path(runtime.__file__).parent / "function" / SCRIPT
 _OWN_MODULE: Final = "task_function"
+_LOCK: Final = ".lock"
+_KEPT_SECONDS: Final = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -34,24 +38,31 @@ class FunctionProject:
     files: dict[str, bytes]
 
     def lay_out(self, folder: Path) -> Path:
-        """Write it below `folder`, under a name that its content has; nothing if it is there."""
+        """Write it below `folder`, under a name that its content has; nothing if it is there.
+
+        It stays for a day at least, which is for a submission; what was not laid out for longer,
+        of whichever function, goes.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
         destination = folder / self._digest()
-        if destination.is_dir():
-            return destination
-        draft = folder / f".{uuid4().hex}"
+        with (folder / _LOCK).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not destination.is_dir():
+                self._write(destination)
+            os.utime(destination)
+            _remove_old(folder)
+        return destination
+
+    def _write(self, destination: Path) -> None:
+        draft = destination.with_name(f".{uuid4().hex}")
         try:
             for path, content in self.files.items():
                 file = draft / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
-            if not destination.is_dir():
-                draft.rename(destination)
-        except OSError:
-            if not destination.is_dir():  # another process may have been faster
-                raise
+            draft.rename(destination)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-        return destination
 
     def _digest(self) -> str:
         digest = hashlib.sha256()
@@ -59,6 +70,16 @@ class FunctionProject:
             digest.update(f"{path}\0{len(content)}\0".encode())
             digest.update(content)
         return digest.hexdigest()[:32]
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove projects that nobody submits any more, and what killed processes left of one."""
+    oldest = time.time() - _KEPT_SECONDS
+    for entry in folder.iterdir():
+        if entry.name != _LOCK and entry.stat().st_mtime < oldest:
+            gone = entry.with_name(f".{uuid4().hex}")  # half a project is none
+            entry.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def make_project(function: Callable[..., Any], dag_file: str) -> FunctionProject:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +110,24 @@ def test_the_same_function_is_laid_out_once(tmp_path: Path) -> None:
     # then
     [folder] = folders
     assert (folder / "a" / "b.py").read_bytes() == b"one"
-    assert [path for path in tmp_path.iterdir() if path != folder] == []
+    assert [path for path in tmp_path.iterdir() if path.is_dir() and path != folder] == []
+
+
+def test_what_was_not_laid_out_for_a_day_goes_and_what_was_again_stays(tmp_path: Path) -> None:
+    # given
+    used, unused, new = (FunctionProject("m", "f", {"f.py": one}) for one in (b"1", b"2", b"3"))
+    folders = [used.lay_out(tmp_path), unused.lay_out(tmp_path), tmp_path / ".draft"]
+    folders[-1].mkdir()
+    for folder in folders:
+        os.utime(folder, (0, time.time() - 25 * 3600))
+
+    # when
+    used.lay_out(tmp_path)
+    new_folder = new.lay_out(tmp_path)
+
+    # then
+    assert {path for path in tmp_path.iterdir() if path.is_dir()} == {folders[0], new_folder}
+    assert (folders[0] / "f.py").read_bytes() == b"1"
 
 
 def test_the_lines_of_a_function_are_those_of_its_file() -> None:
