@@ -29,6 +29,7 @@ class Lack:
     location: Location
     remedy: str
     changes_run: bool = False  # without it something else would be run
+    document: YamlDocument | None = None  # where another one says it than the one that is read
 
 
 def read_keys(document: YamlDocument, model: type[_Keys]) -> _Keys:
@@ -90,7 +91,8 @@ def report(document: YamlDocument, lacks: Sequence[Lack]) -> None:
     if not lacks:
         return
     lines = [
-        f"{document.place(lack.location)}: {'.'.join(map(str, lack.location))}: {lack.remedy}"
+        f"{(lack.document or document).place(lack.location)}: "
+        f"{'.'.join(map(str, lack.location))}: {lack.remedy}"
         for lack in lacks
     ]
     if any(lack.changes_run for lack in lacks):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -173,7 +173,8 @@ class RunConfigReading:
             said = read_keys(document, EnvironmentKeys)
         reading = EnvironmentReading(document, above, self._find_file, uses_docker=uses_docker)
         environment = reading.read(said)
-        self.lacks += reading.lacks
+        told_by = None if document is self.document else document
+        self.lacks += [replace(lack, document=told_by) for lack in reading.lacks]
         return environment
 
     def _find_file(self, name: str) -> Path:

@@ -124,6 +124,17 @@ def test_what_counts_as_text_is_taken_as_it_is_written(tmp_path: Path) -> None:
     assert (job.command, job.run_config.environment_variables) == ("a 0.10 1.50", {"V": "0.10"})
 
 
+def test_what_is_not_here_in_an_environments_own_file_is_placed_in_that(tmp_path: Path) -> None:
+    # given
+    own = tmp_path / "environment.yml"
+    own.write_text("name: churn\n\nassetId: azureml://churn\n")
+    file = write(tmp_path, "script: train.py\nenvironment: environment.yml\n")
+
+    # when / then
+    with pytest.warns(UserWarning, match=rf"^{file} asks.*\n{own}:3: assetId: leave it out$"):
+        ScriptRunConfig.load(file)
+
+
 @pytest.mark.parametrize(
     ("text", "faults"),
     [
