@@ -215,8 +215,11 @@ def _leave_to_watcher(workspace: Workspace, record: RunRecord) -> None:
     # Outside of a task Airflow's own database is out of reach, so what was found there goes along,
     # in the environment, which only this user can read.
     environment = {**os.environ, "AIRFLOW__MLTRAIN__DATABASE": workspace.settings.database_url}
-    for conn_id, connection in find_connections(record.target).items():
+    url = workspace.settings.artifacts_url
+    others = () if url is None or url.conn_id is None else (url.conn_id,)
+    for conn_id, connection in find_connections(record.target, others).items():
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = connection
+    workspace.settings.artifacts.mkdir(parents=True, exist_ok=True)
     with (workspace.settings.artifacts / "watcher.log").open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _SEE_IT_END, record.run_id],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -19,10 +18,8 @@ LOG = "log"
 def list_files(workspace: Workspace, run_id: str) -> list[str]:
     """The kept files: `log`, `outputs/...` and `logs/...`; none before the run's end."""
     progress.refresh(workspace, run_id)
-    folder = workspace.artifacts.run_folder(run_id)
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
+    kept = workspace.artifacts.find_run(run_id)
+    return [] if kept is None else [file.name for file in kept.list_files()]
 
 
 def download(workspace: Workspace, run_id: str, name: str, destination: Path) -> None:
@@ -36,7 +33,10 @@ def copy(workspace: Workspace, run_id: str, name: str, destination: Path) -> Non
     """Copy a file that `list_files` names, into `destination` where that is a folder."""
     destination = _place(name, destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(workspace.artifacts.run_folder(run_id) / name, destination)
+    kept = workspace.artifacts.find_run(run_id)
+    if kept is None:
+        raise ArtifactError(f"the artifacts of run {run_id} are not kept any more")
+    kept.copy(name, destination)
 
 
 def choose_names(
@@ -86,6 +86,7 @@ def read_logs(workspace: Workspace, run_id: str) -> dict[str, bytes]:
         content += step.log
         if not step.log:
             break
-    folder = workspace.artifacts.run_folder(run_id)
-    names = [name for name in list_files(workspace, run_id) if name.startswith("logs/")]
-    return {LOG: bytes(content), **{name: (folder / name).read_bytes() for name in names}}
+    kept = workspace.artifacts.find_run(run_id)
+    names = [] if kept is None else [file.name for file in kept.list_files()]
+    logs = {name: kept.read(name) for name in names if kept and name.startswith("logs/")}
+    return {LOG: bytes(content), **logs}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from airflow_mltrain.errors import SnapshotError
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.base import Job, PreviousOutputs
 from airflow_mltrain.workspace import Workspace
 
@@ -30,8 +29,8 @@ def find_source(workspace: Workspace, prior: RunRecord | None) -> str | None:
     """
     if prior is None or prior.status not in (RunStatus.FAILED, RunStatus.CANCELED):
         return None
-    kept = workspace.artifacts.run_folder(prior.run_id) / "outputs"
-    if kept.is_dir() and any(kept.iterdir()):
+    kept = workspace.artifacts.find_run(prior.run_id)
+    if kept is not None and kept.has_outputs:
         return prior.run_id
     return prior.properties.get(PREVIOUS_OUTPUTS_PROPERTY)
 
@@ -50,15 +49,15 @@ def bring_along(workspace: Workspace, job: Job) -> Job:
     if job.previous_outputs is None:
         return job
     source = job.previous_outputs.run_id
-    kept = workspace.artifacts.run_folder(source) / "outputs"
+    kept = workspace.artifacts.find_run(source)
+    if kept is None:
+        log.warning("run %s begins without the outputs of run %s", job.run_id, source)
+        return replace(job, previous_outputs=None)
     try:
-        snapshot = take_snapshot(
-            kept,
-            workspace.artifacts.blobs,
-            index_directory=workspace.artifacts.snapshot_indexes,
-            max_bytes=_NO_LIMIT,
-            rules=_Everything(),
-        )
+        with kept.outputs_folder() as folder:
+            snapshot = workspace.artifacts.take_snapshot(
+                folder, max_bytes=_NO_LIMIT, rules=_Everything()
+            )
     except SnapshotError as error:
         log.warning("run %s begins without the outputs of run %s: %s", job.run_id, source, error)
         return replace(job, previous_outputs=None)

@@ -188,7 +188,7 @@ def finish(
     """Keep an ended job's log and outputs, then record its end; a second time does nothing."""
     if record.status.is_terminal:
         return record
-    if not workspace.artifacts.run_folder(record.run_id).exists():
+    if workspace.artifacts.find_run(record.run_id) is None:
         with workspace.artifacts.keep_run(record.run_id) as folder:
             left_behind = target.fetch(record.run_id, folder)
             (folder / "outputs").mkdir(exist_ok=True)
@@ -211,13 +211,11 @@ def finish(
 
 def log_end(workspace: Workspace, run_id: str, max_bytes: int = 4000) -> str:
     """The last lines of an ended run's log, for an error message."""
-    path = workspace.artifacts.run_folder(run_id) / "log"
-    if not path.exists():
+    kept = workspace.artifacts.find_run(run_id)
+    size = None if kept is None else kept.size("log")
+    if kept is None or size is None:
         return ""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - max_bytes))
-        text = file.read().decode(errors="replace")
+    text = kept.read("log", max(0, size - max_bytes)).decode(errors="replace")
     if size > max_bytes:
         text = text.partition("\n")[2] or text
     return text.rstrip()
@@ -265,11 +263,12 @@ def _take_in_metrics(workspace: Workspace, record: RunRecord, state: JobState) -
 def _follow_kept_log(
     workspace: Workspace, record: RunRecord, log_position: int
 ) -> Generator[Progress]:
-    path = workspace.artifacts.run_folder(record.run_id) / "log"
-    if path.exists():
-        with path.open("rb") as file:
-            file.seek(log_position)
-            while chunk := file.read(_CHUNK_BYTES):
-                log_position += len(chunk)
-                yield Progress(record, chunk, log_position)
+    kept = workspace.artifacts.find_run(record.run_id) if log_position < BEHIND_ANY_LOG else None
+    size = None if kept is None else kept.size("log")
+    while kept is not None and size is not None and log_position < size:
+        chunk = kept.read("log", log_position, _CHUNK_BYTES)
+        if not chunk:
+            break
+        log_position += len(chunk)
+        yield Progress(record, chunk, log_position)
     yield Progress(record, b"", log_position)

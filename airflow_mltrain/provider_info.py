@@ -217,10 +217,17 @@ _OPTIONS = {
         sensitive=True,
     ),
     "artifacts": _option(
-        "The folder that keeps snapshots, logs and outputs. "
-        "Empty: ``$AIRFLOW_HOME/mltrain/artifacts``.",
+        "Where snapshots, logs and outputs are kept: a folder, or a URL that fsspec knows, such "
+        "as ``s3://bucket/prefix``, or ``s3://connection@bucket/prefix`` with the id of an "
+        "Airflow connection. Empty: ``$AIRFLOW_HOME/mltrain/artifacts``.",
         "",
-        example="/srv/mltrain/artifacts",
+        example="s3://bucket/mltrain",
+    ),
+    "artifacts_cache": _option(
+        "The folder in which this machine keeps copies where ``artifacts`` is a URL. "
+        "Empty: ``$AIRFLOW_HOME/mltrain/artifacts-cache``.",
+        "",
+        example="/var/cache/mltrain",
     ),
     "local_root": _option(
         "The folder in which the compute target ``local`` runs. "

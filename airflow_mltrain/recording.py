@@ -20,7 +20,6 @@ from airflow_mltrain.previous_outputs import (
 from airflow_mltrain.progress import PLACE_PROPERTY
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.snapshots.git import start_git_annotation
-from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.spark_request import check_spark
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.workspace import Workspace
@@ -76,11 +75,8 @@ def record_run(
     check_spark(config, target)
     source = Path(config.source_directory).absolute()
     annotation = start_git_annotation(source)
-    snapshot = take_snapshot(
-        source,
-        workspace.artifacts.blobs,
-        index_directory=workspace.artifacts.snapshot_indexes,
-        max_bytes=workspace.settings.snapshot_max_megabytes * 1_000_000,
+    snapshot = workspace.artifacts.take_snapshot(
+        source, max_bytes=workspace.settings.snapshot_max_megabytes * 1_000_000
     )
     properties = {PLACE_PROPERTY: target.place}
     if (earlier := find_source(workspace, prior)) is not None:

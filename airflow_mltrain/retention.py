@@ -9,15 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
-import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from airflow_mltrain.errors import ArtifactError
-from airflow_mltrain.runtime.job_agent.checkout import blobs_of
 from airflow_mltrain.targets.base import ListedJob, Removed
 
 if TYPE_CHECKING:
@@ -29,7 +25,6 @@ YOUNG: Final = timedelta(days=1)  # what is younger may be of a submission under
 REMOVED_PROPERTY: Final = "mltrain.artifacts_removed_at"
 _PATIENCE_SECONDS: Final = 30.0
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
-_MANIFEST_START: Final = b'{"version"'
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +64,17 @@ def collect_jobs(
 
 
 def collect_artifacts(
-    workspace: Workspace, ended_before: datetime | None = None, *, is_dry_run: bool = False
+    workspace: Workspace,
+    ended_before: datetime | None = None,
+    *,
+    is_dry_run: bool = False,
+    least_age: timedelta = YOUNG,
 ) -> RemovedArtifacts:
     """Remove from the artifact store what nothing refers to; returns what that was.
 
     With `ended_before`, log and outputs of runs that ended earlier go too, and their snapshots
-    where no other run has them; what the run history knows of these runs stays. Raises
+    where no other run has them; what the run history knows of these runs stays. Nothing goes that
+    is younger than `least_age`, unless it is of those runs. Raises
     ArtifactError where submissions are under way without a pause, or something cannot be removed.
     """
     with workspace.artifacts.alone(_PATIENCE_SECONDS) as is_alone:
@@ -84,8 +84,9 @@ def collect_artifacts(
                 "be removed; repeat this when it is quieter"
             )
         try:
-            run_ids = _remove_runs(workspace, ended_before, is_dry_run=is_dry_run)
-            blobs = _remove_blobs(workspace, ended_before, is_dry_run=is_dry_run)
+            young_since = workspace.artifacts.now() - least_age.total_seconds()
+            run_ids = _remove_runs(workspace, ended_before, young_since, is_dry_run=is_dry_run)
+            blobs = _remove_blobs(workspace, ended_before, young_since, is_dry_run=is_dry_run)
         except OSError as error:
             raise ArtifactError(
                 f"the artifact store cannot be cleared: {error}; mend that, then repeat"
@@ -100,55 +101,38 @@ def _ended_before(record: RunRecord, instant: datetime | None) -> bool:
 
 
 def _remove_runs(
-    workspace: Workspace, ended_before: datetime | None, *, is_dry_run: bool
+    workspace: Workspace, ended_before: datetime | None, young_since: float, *, is_dry_run: bool
 ) -> list[str]:
     """Remove what old runs left, and what killed processes left half-written."""
-    folders = workspace.artifacts.run_folders()
-    known = workspace.history.find_many(folder.name for folder in folders)
+    artifacts = workspace.artifacts
+    known = workspace.history.find_many(artifacts.run_ids())
     removed = []
-    for folder in folders:
-        record = known.get(folder.name)
-        if record is not None and _ended_before(record, ended_before):
-            removed.append(record.run_id)
+    for run_id, record in sorted(known.items()):
+        if _ended_before(record, ended_before):
+            removed.append(run_id)
             if not is_dry_run:
                 now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                workspace.history.annotate(record.run_id, properties={REMOVED_PROPERTY: now})
-                _remove_tree(folder)
-        elif folder.name.startswith(".") and _is_old(folder) and not is_dry_run:
-            shutil.rmtree(folder)
+                workspace.history.annotate(run_id, properties={REMOVED_PROPERTY: now})
+                artifacts.remove_run(run_id)
+    if not is_dry_run:
+        artifacts.remove_drafts(young_since)
     return removed
 
 
-def _remove_tree(folder: Path) -> None:
-    """Remove a folder so that it is there whole or not at all, whenever this is killed."""
-    gone = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    folder.rename(gone)
-    shutil.rmtree(gone)
-
-
-def _is_old(path: Path) -> bool:
-    try:
-        age = datetime.now(timezone.utc).timestamp() - path.stat().st_mtime
-    except FileNotFoundError:  # a draft that has just become what it was made for
-        return False
-    return age > YOUNG.total_seconds()
-
-
 def _remove_blobs(
-    workspace: Workspace, ended_before: datetime | None, *, is_dry_run: bool
+    workspace: Workspace, ended_before: datetime | None, young_since: float, *, is_dry_run: bool
 ) -> Removed:
-    entries = {entry.name: entry for entry in workspace.artifacts.blobs.entries()}
-    young = {name for name, entry in entries.items() if not _is_old(Path(entry.path))}
+    blobs = workspace.artifacts.blobs
+    found = {blob.name: blob for blob in blobs.list_blobs()}
+    young = {name for name, blob in found.items() if blob.modified_at >= young_since}
     kept = young | _referred_to(workspace, ended_before)
     for digest in list(kept):
-        if digest in entries:
-            kept |= _listed_in(Path(entries[digest].path))
-    going = [Path(entry.path) for name, entry in entries.items() if name not in kept]
-    going.sort(key=_is_snapshot, reverse=True)  # who finds one takes its files to be there
-    size_bytes = sum(path.stat().st_size for path in going)
-    for path in () if is_dry_run else going:
-        path.unlink()
-    return Removed(len(going), size_bytes)
+        if digest in found and _DIGEST.fullmatch(digest):
+            kept |= blobs.listed_in(digest)
+    going = [blob for name, blob in found.items() if name not in kept]
+    if not is_dry_run:
+        blobs.remove([blob.name for blob in going])
+    return Removed(len(going), sum(blob.size_bytes for blob in going))
 
 
 def _referred_to(workspace: Workspace, ended_before: datetime | None) -> set[str]:
@@ -161,18 +145,3 @@ def _referred_to(workspace: Workspace, ended_before: datetime | None) -> set[str
     for contents in workspace.history.environments.read_contents():
         found.update(_DIGEST.findall(json.dumps(contents)))
     return found
-
-
-def _is_snapshot(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_MANIFEST_START)) == _MANIFEST_START
-
-
-def _listed_in(path: Path) -> set[str]:
-    """The blobs that a snapshot lists; none where this is no snapshot."""
-    if not _is_snapshot(path):
-        return set()
-    try:
-        return set(blobs_of(path.read_bytes()))
-    except ValueError:
-        return set()

@@ -32,7 +32,6 @@ from airflow_mltrain.runs.exit_action import is_preempted
 from airflow_mltrain.runs.record import ModelRecord, RunRecord
 from airflow_mltrain.runs.series import arrange_metrics
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.snapshots.snapshot import restore_snapshot
 
 if TYPE_CHECKING:
     from airflow_mltrain.experiment import Experiment
@@ -142,8 +141,8 @@ class Run(Explaining):
         `logFiles` says where the log lies once the run has ended, by the names of its files.
         """
         record = self._record()
-        folder = self._workspace.artifacts.run_folder(self.id).absolute()
-        logs = [folder / kept_files.LOG, *(folder / "logs").rglob("*")]
+        kept = self._workspace.artifacts.find_run(self.id)
+        files = [] if kept is None else kept.list_files()
         return {
             "runId": record.run_id,
             "target": record.target,
@@ -159,9 +158,9 @@ class Run(Explaining):
             "outputDatasets": [],
             "runDefinition": record.config,
             "logFiles": {
-                path.relative_to(folder).as_posix(): path.as_uri()
-                for path in sorted(logs)
-                if path.is_file()
+                file.name: kept.uri(file.name)
+                for file in files
+                if kept and (file.name == kept_files.LOG or file.name.startswith("logs/"))
             },
         }
 
@@ -375,8 +374,8 @@ class Run(Explaining):
             ) from error
         if is_taken:
             raise ConfigurationError(f"{destination} is not empty; name a new folder")
-        blobs = self._workspace.artifacts.blobs
-        restore_snapshot(snapshot_id or self.get_snapshot_id(), blobs, destination)
+        artifacts = self._workspace.artifacts
+        artifacts.restore_snapshot(snapshot_id or self.get_snapshot_id(), destination)
         return destination
 
     @staticmethod

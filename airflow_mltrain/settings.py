@@ -14,11 +14,43 @@ SECTION = "mltrain"
 
 
 @dataclass(frozen=True)
+class StoreUrl:
+    """Where an artifact store lies that is no local folder, as fsspec names it."""
+
+    scheme: str
+    path: str  # for S3 and its like the bucket, and perhaps a prefix in it
+    conn_id: str | None = None  # the Airflow connection that has its credentials
+
+    def __str__(self) -> str:
+        user = "" if self.conn_id is None else f"{self.conn_id}@"
+        return f"{self.scheme}://{user}{self.path}"
+
+    @classmethod
+    def parse(cls, option: str, given: str) -> StoreUrl:
+        """The URL; ConfigurationError, which does not show it, where a secret is in it."""
+        scheme, _, rest = given.partition("://")
+        place, slash, path = rest.partition("/")
+        user, at, host = place.rpartition("@")
+        if ":" in user or "?" in rest:
+            raise ConfigurationError(
+                f"[{SECTION}] {option}: a URL with a password or with parameters would be shown "
+                f"and recorded; write {scheme}://connection@bucket/prefix, with the id of an "
+                "Airflow connection that has them, or give them in the environment"
+            )
+        if (at and not user) or not (host + path).strip("/"):
+            raise ConfigurationError(
+                f"[{SECTION}] {option} = {given!r}: name a bucket and a prefix, such as "
+                "s3://bucket/mltrain"
+            )
+        return cls(scheme, f"{host}{slash}{path}".rstrip("/"), user or None)
+
+
+@dataclass(frozen=True)
 class Settings:
     """What the `[mltrain]` section says, defaults filled in; `provider_info` documents it."""
 
     database_url: str = field(repr=False)  # it may hold a password
-    artifacts: Path
+    artifacts: Path  # a cache of the store, where that has a URL
     local_root: Path
     local_max_concurrent_runs: int | None = None
     snapshot_max_megabytes: int = 300
@@ -27,6 +59,7 @@ class Settings:
     defer_after_seconds: float = 10.0
     event_delay_seconds: float = 6.0
     unreachable_timeout_seconds: float | None = 86_400.0
+    artifacts_url: StoreUrl | None = None
 
     def unreachable_limit(self, given_seconds: float | None) -> float | None:
         """How long a wait outlasts silence; None for ever, as given or else as configured.
@@ -64,10 +97,13 @@ def read_settings(conf: Any = None) -> Settings:
 
     # Airflow 3.3 may fail a deferral that resumes before the worker's first leg is reported, which
     # takes up to a heartbeat interval.
+    folder, url = _artifacts(text("artifacts", home / "artifacts"))
+    if url is not None:
+        folder = Path(text("artifacts_cache", home / "artifacts-cache")).expanduser()
     heartbeat_seconds = conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)
     return Settings(
         database_url=_database_url(text("database", f"sqlite:///{home / 'history.db'}")),
-        artifacts=_local_folder("artifacts", text("artifacts", home / "artifacts")),
+        artifacts=folder,
         local_root=Path(text("local_root", home / "local")).expanduser(),
         local_max_concurrent_runs=int(number("local_max_concurrent_runs", 0)) or None,
         snapshot_max_megabytes=int(number("snapshot_max_megabytes", 300)),
@@ -76,6 +112,7 @@ def read_settings(conf: Any = None) -> Settings:
         defer_after_seconds=number("defer_after_seconds", 10),
         event_delay_seconds=heartbeat_seconds + 1.0,
         unreachable_timeout_seconds=number("unreachable_timeout_seconds", 86_400) or None,
+        artifacts_url=url,
     )
 
 
@@ -110,10 +147,9 @@ def _database_url(given: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _local_folder(option: str, given: str) -> Path:
+def _artifacts(given: str) -> tuple[Path, StoreUrl | None]:
+    """The local folder, or the URL of another place."""
     url = urlsplit(given)
-    if url.scheme not in ("", "file"):
-        raise ConfigurationError(
-            f"[{SECTION}] {option} = {given!r}: only a local folder or a file:// URL is supported"
-        )
-    return Path(unquote(url.path)).expanduser()
+    if url.scheme in ("", "file") or "://" not in given:
+        return Path(unquote(url.path)).expanduser(), None
+    return Path(), StoreUrl.parse("artifacts", given)

@@ -30,7 +30,7 @@ from airflow_mltrain.runs.exit_action import (
 )
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.snapshots.blob_store import BlobStore
+from airflow_mltrain.snapshots.blobs import Blobs
 from airflow_mltrain.snapshots.manifest import Manifest
 from airflow_mltrain.targets.base import ComputeTarget, Job, PreparationGivenUpError, Seen
 from airflow_mltrain.workspace import Workspace
@@ -228,7 +228,7 @@ def _hand_over(workspace: Workspace, target: ComputeTarget, job: Job) -> None:
         if not missing:
             job = bring_along(workspace, job)
             missing = _find_missing(blobs, target, job)
-        target.upload({digest: blobs.path(digest) for digest in missing})
+        target.upload(blobs.paths(missing))
     if not target.start(job):
         raise JobStartError(
             f"compute target {target.name!r}: blobs of run {job.run_id} are removed there as soon "
@@ -236,7 +236,7 @@ def _hand_over(workspace: Workspace, target: ComputeTarget, job: Job) -> None:
         )
 
 
-def _find_missing(store: BlobStore, target: ComputeTarget, job: Job) -> set[str]:
+def _find_missing(store: Blobs, target: ComputeTarget, job: Job) -> set[str]:
     """The blobs that have to be sent; of a snapshot that the target knows, without listing it."""
     missing = target.missing(job.blobs) if job.blobs else set()
     snapshots = [job.snapshot_id]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from airflow_mltrain.absent import Explaining
-from airflow_mltrain.artifacts import ArtifactStore
+from airflow_mltrain.artifacts.opening import open_store
+from airflow_mltrain.artifacts.store import ArtifactStore
 from airflow_mltrain.config.environment import Environment, look_again
 from airflow_mltrain.config.environment_reference import (
     LATEST,
@@ -27,7 +28,6 @@ from airflow_mltrain.environments.curated import (
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.settings import Settings, read_settings
-from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.registry import connect
 
@@ -95,8 +95,8 @@ class Workspace(Explaining):
 
     @cached_property
     def artifacts(self) -> ArtifactStore:
-        """The artifact store."""
-        return ArtifactStore(self.settings.artifacts)
+        """The artifact store; one that is elsewhere is reached at first use."""
+        return open_store(self.settings)
 
     def get_target(self, name: str) -> ComputeTarget:
         """The compute target of that name; raises TargetNotFoundError."""
@@ -181,16 +181,14 @@ class Workspace(Explaining):
         from airflow_mltrain.snapshots.dockerignore import read_docker_rules  # noqa: PLC0415 - rare
 
         with self.artifacts.used():
-            return take_snapshot(
+            return self.artifacts.take_snapshot(
                 path,
-                self.artifacts.blobs,
-                index_directory=self.artifacts.snapshot_indexes,
                 max_bytes=self.settings.snapshot_max_megabytes * 1_000_000,
                 rules=read_docker_rules(path, dockerfile_path),
             ).snapshot_id
 
     def __repr__(self) -> str:
-        return f"Workspace({self.history.address!r}, {str(self.settings.artifacts)!r})"
+        return f"Workspace({self.history.address!r}, {self.artifacts.address!r})"
 
     def _find_environment(self, reference: EnvironmentReference) -> Environment | None:
         label = None if reference.label == LATEST else reference.label

@@ -38,6 +38,7 @@ from benchmarks.measuring import (  # noqa: E402
     show,
     task_context,
 )
+from tests.services.artifacts import folder_store  # noqa: E402
 from tests.services.docker_engine import DockerEngine  # noqa: E402
 from tests.services.docker_image import python_image  # noqa: E402
 
@@ -128,7 +129,7 @@ def _measure_submit(operator: str, project: Path) -> float:
         began = time.time()
         result = task.execute(task_context())
     if operator == "ours":
-        result = (open_workspace().artifacts.run_folder(result) / "log").read_text()
+        result = (folder_store(open_workspace()).run_folder(result) / "log").read_text()
     found = _FIRST_LINE.search(str(result))
     assert found is not None, result
     return float(found[1]) - began
@@ -277,7 +278,7 @@ def _log(engine: DockerEngine, folder: Path, _: int) -> None:
         count += len(step.log)
     ours = time.monotonic() - began
     kept = sha256()
-    with (workspace.artifacts.run_folder(record.run_id) / "log").open("rb") as file:
+    with (folder_store(workspace).run_folder(record.run_id) / "log").open("rb") as file:
         while content := file.read(2**20):
             kept.update(content)
     expected = sha256()

@@ -39,6 +39,7 @@ from benchmarks.measuring import (  # noqa: E402
     show,
     task_context,
 )
+from tests.services.artifacts import folder_store  # noqa: E402
 from tests.services.ssh_host import SshHost  # noqa: E402
 
 _FIRST_LINE = re.compile(r"first line at ([0-9.]+)")
@@ -113,7 +114,7 @@ def _measure_submit(operator: str, project: Path) -> float:
         began = time.time()
         result = task.execute(task_context())
     if operator == "ours":
-        printed = (open_workspace().artifacts.run_folder(result) / "log").read_text()
+        printed = (folder_store(open_workspace()).run_folder(result) / "log").read_text()
     else:
         import base64  # noqa: PLC0415
 
@@ -320,7 +321,7 @@ def _log(host: SshHost, folder: Path, _: int) -> None:
     elapsed = time.monotonic() - began
     kept, there = sha256(), sha256()
     for path, digest in (
-        (workspace.artifacts.run_folder(record.run_id) / "log", kept),
+        (folder_store(workspace).run_folder(record.run_id) / "log", kept),
         (host.home / ".mltrain" / "runs" / record.run_id / "log", there),
     ):
         with path.open("rb") as file:

@@ -18,6 +18,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
+from tests.services.artifacts import folder_store
 from tests.services.patience import PATIENCE_SECONDS
 
 _OCCASION = Occasion(SubmissionKey("retrain", "scheduled__2026-01-01", "train"), "first/0")
@@ -44,7 +45,7 @@ def config(tmp_path: Path) -> ScriptRunConfig:
 def _shown(workspace: Workspace, record: RunRecord) -> str:
     ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
     assert ended.status is RunStatus.COMPLETED, ended.error
-    return (workspace.artifacts.run_folder(record.run_id) / "log").read_text().strip()
+    return (folder_store(workspace).run_folder(record.run_id) / "log").read_text().strip()
 
 
 def _digest(secret: str) -> str:

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from airflow_mltrain import Experiment, ScriptRunConfig, Workspace
-from airflow_mltrain.artifacts import ArtifactStore
+from airflow_mltrain.artifacts.folder_store import FolderStore
 from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 
 
 def test_a_run_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
-    keeping = ArtifactStore(tmp_path).keep_run("run_1")
+    keeping = FolderStore(tmp_path).keep_run("run_1")
     (keeping.__enter__() / "log").write_text("half")
 
     keeping.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
@@ -21,7 +21,7 @@ def test_a_run_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_whoever_keeps_a_run_second_changes_nothing(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
+    store = FolderStore(tmp_path)
     with store.keep_run("run_1") as second:
         (second / "log").write_text("second")
         with store.keep_run("run_1") as first:

@@ -26,11 +26,13 @@ _HEAVY = {
     "asyncssh",
     "docker",
     "fastapi",
+    "fsspec",
     "numpy",
     "pandas",
     "paramiko",
     "psycopg",
     "pyspark",
+    "s3fs",
     "sklearn",
 }
 _NEW_WITH_PYTHON_3_9_TO_3_13 = {"graphlib", "zoneinfo", "tomllib"}

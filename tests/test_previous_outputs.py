@@ -15,6 +15,7 @@ from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
+from tests.services.artifacts import folder_store
 from tests.services.patience import PATIENCE_SECONDS
 
 _OCCASION = Occasion(SubmissionKey("retrain", "scheduled__2026-01-01", "train"), "first/0")
@@ -52,7 +53,7 @@ def _submit(workspace: Workspace, tmp_path: Path, script: str = _COUNT) -> RunRe
 
 
 def _said(workspace: Workspace, record: RunRecord) -> Any:
-    return json.loads((workspace.artifacts.run_folder(record.run_id) / "log").read_text())
+    return json.loads((folder_store(workspace).run_folder(record.run_id) / "log").read_text())
 
 
 def test_each_retry_goes_on_from_the_last_failed_run_until_one_completes(
@@ -62,7 +63,7 @@ def test_each_retry_goes_on_from_the_last_failed_run_until_one_completes(
 
     assert [run.status for run in runs] == [RunStatus.FAILED] * 2 + [RunStatus.COMPLETED]
     assert [_said(workspace, run) for run in runs] == [[], _OF_COUNT, _OF_COUNT]
-    first = workspace.artifacts.run_folder(runs[0].run_id) / "outputs/checkpoint/epoch"
+    first = folder_store(workspace).run_folder(runs[0].run_id) / "outputs/checkpoint/epoch"
     assert first.read_text() == "1"
 
 
@@ -70,11 +71,11 @@ def test_outputs_that_the_target_still_has_are_not_stored_to_be_sent(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     _submit(workspace, tmp_path)
-    before = {path.name for path in workspace.artifacts.blobs.root.rglob("*")}
+    before = {path.name for path in folder_store(workspace).blobs.root.rglob("*")}
 
     _submit(workspace, tmp_path)
 
-    assert {path.name for path in workspace.artifacts.blobs.root.rglob("*")} == before
+    assert {path.name for path in folder_store(workspace).blobs.root.rglob("*")} == before
 
 
 def test_outputs_that_the_target_has_no_longer_are_sent_from_the_artifact_store(
@@ -97,7 +98,7 @@ def test_outputs_that_nobody_has_any_longer_do_not_keep_a_run_from_beginning(
     config = ScriptRunConfig(tmp_path / "project", "train.py")
     target = workspace.get_target("local")
     record = record_run(workspace, target, "churn", config, _OCCASION, first)
-    shutil.rmtree(workspace.artifacts.run_folder(first.run_id))
+    shutil.rmtree(folder_store(workspace).run_folder(first.run_id))
 
     # when
     submission.submit(workspace, "churn", config, _OCCASION)

@@ -18,6 +18,7 @@ from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
+from tests.services.artifacts import folder_store
 from tests.services.jobs import wait_for, wait_until_ended
 
 _KEY = SubmissionKey("retrain", "scheduled", "train")
@@ -71,7 +72,7 @@ def test_runs_that_ended_unwatched_are_finished_and_others_go_on(workspace: Work
     assert workspace.history.get(bad.run_id).exit_code == 3
     [point] = workspace.history.get_metrics(good.run_id)
     assert point.value == 1
-    assert (workspace.artifacts.run_folder(good.run_id) / "log").exists()
+    assert (folder_store(workspace).run_folder(good.run_id) / "log").exists()
     assert [run.before.run_id for run in reconcile(workspace).runs] == [live.run_id]
     submission.cancel(workspace, live.run_id)
     await_job(workspace, live.run_id)

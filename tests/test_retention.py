@@ -18,6 +18,7 @@ from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.retention import REMOVED_PROPERTY, collect_artifacts, collect_jobs
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
+from tests.services.artifacts import folder_store
 
 _DAY = 24 * 3600.0
 
@@ -48,14 +49,14 @@ def train(workspace: Workspace, project: Path, script: str) -> Run:
 def age(workspace: Workspace) -> None:
     """Let a store's blobs and folders be of the day before yesterday."""
     then = time.time() - 2 * _DAY
-    for entry in workspace.artifacts.blobs.entries():
+    for entry in folder_store(workspace).blobs.entries():
         os.utime(entry.path, (then, then))
-    for folder in workspace.artifacts.run_folders():
+    for folder in folder_store(workspace).run_folders():
         os.utime(folder, (then, then))
 
 
 def blobs_in(workspace: Workspace) -> set[str]:
-    return {entry.name for entry in workspace.artifacts.blobs.entries()}
+    return {entry.name for entry in folder_store(workspace).blobs.entries()}
 
 
 def tomorrow() -> datetime:
@@ -88,7 +89,7 @@ def test_what_runs_and_environments_refer_to_stays(workspace: Workspace, project
     assert would_go == gone
     assert (gone.run_ids, gone.blobs.count, gone.blobs.size_bytes) == ((), 1, len(b"nobody's"))
     assert blobs_in(workspace) == before
-    assert (workspace.artifacts.run_folder(run.id) / "log").read_text() == "kept\n"
+    assert (folder_store(workspace).run_folder(run.id) / "log").read_text() == "kept\n"
     run.restore_snapshot(path=project / "restored")
 
 
@@ -126,7 +127,7 @@ def test_log_and_outputs_of_old_runs_go_and_what_is_known_of_them_stays(
     assert too_early.run_ids == ()
     assert gone.run_ids == (old.id,)
     assert gone.blobs.count == 2  # the manifest and the script
-    assert not workspace.artifacts.run_folder(old.id).exists()
+    assert not folder_store(workspace).run_folder(old.id).exists()
     assert old.get_metrics() == {"loss": 1}
     assert REMOVED_PROPERTY in old.get_details()["properties"]
     unfinished.cancel()
@@ -166,7 +167,7 @@ def test_a_collector_that_is_killed_anywhere_leaves_runs_whole_or_gone(
         collector.wait()
         collector.stdout.close()
         for run in runs:
-            folder = workspace.artifacts.run_folder(run.id)
+            folder = folder_store(workspace).run_folder(run.id)
             if folder.exists():
                 whole.append(len(list((folder / "outputs").iterdir())))
     age(workspace)
@@ -174,7 +175,7 @@ def test_a_collector_that_is_killed_anywhere_leaves_runs_whole_or_gone(
 
     # then
     assert set(whole) <= {200}
-    assert workspace.artifacts.run_folders() == []
+    assert folder_store(workspace).run_folders() == []
     assert blobs_in(workspace) == set()
 
 
@@ -207,7 +208,7 @@ def test_a_source_directory_can_be_submitted_again_whenever_a_collector_was_kill
         run = train(workspace, project, "import module_0; print(module_0.VALUE)")
 
         # then
-        assert (workspace.artifacts.run_folder(run.id) / "log").read_text() == "0\n"
+        assert (folder_store(workspace).run_folder(run.id) / "log").read_text() == "0\n"
         age(workspace)
         for _ in range(10 - left):  # as far as it had come, and one further
             monkeypatch.setattr(Path, "unlink", unlink_and_die)
@@ -274,6 +275,6 @@ def test_jobs_of_old_runs_leave_their_target_and_others_stay(
     assert early == []
     assert [job.run_id for job in would_go] == [job.run_id for job in gone] == [old.id]
     assert {job.run_id for job in target.list_jobs()} == {running.id, strange.id}
-    assert (workspace.artifacts.run_folder(old.id) / "log").read_text() == "old\n"
+    assert (folder_store(workspace).run_folder(old.id) / "log").read_text() == "old\n"
     running.cancel()
     running.wait_for_completion()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mltrain.errors import ConfigurationError
-from airflow_mltrain.settings import read_settings
+from airflow_mltrain.settings import StoreUrl, read_settings
 
 
 def test_with_nothing_configured_everything_is_below_airflow_home(airflow_home: Path) -> None:
@@ -71,11 +71,38 @@ def test_a_number_that_is_none_is_refused_with_its_option(
         read_settings()
 
 
-def test_an_artifact_store_that_is_no_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__MLTRAIN__ARTIFACTS", "s3://bucket/runs")
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("s3://bucket/runs/", StoreUrl("s3", "bucket/runs")),
+        ("s3://store@bucket", StoreUrl("s3", "bucket", "store")),
+        ("memory://here", StoreUrl("memory", "here")),
+        ("local:///srv/a b", StoreUrl("local", "/srv/a b")),
+    ],
+)
+def test_artifacts_may_lie_at_a_url_with_a_cache_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, airflow_home: Path, given: str, url: StoreUrl
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__ARTIFACTS", given)
 
-    with pytest.raises(ConfigurationError, match="artifacts"):
+    settings = read_settings()
+
+    assert settings.artifacts_url == url
+    assert settings.artifacts == airflow_home / "mltrain" / "artifacts-cache"
+
+
+@pytest.mark.parametrize(
+    "given", ["s3://me:hunter2@bucket/runs", "s3://bucket/runs?secret=hunter2", "s3://", "s3:///"]
+)
+def test_a_url_with_a_secret_or_without_a_place_is_refused(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__ARTIFACTS", given)
+
+    with pytest.raises(ConfigurationError, match="artifacts") as refusal:
         read_settings()
+
+    assert "hunter2" not in str(refusal.value)
 
 
 def test_a_connection_of_another_type_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:

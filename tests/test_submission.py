@@ -27,6 +27,7 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import Job, Seen
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
+from tests.services.artifacts import folder_store
 from tests.services.patience import PATIENCE_SECONDS
 
 KEY = SubmissionKey("retrain", "scheduled__2026-01-01", "train")
@@ -245,7 +246,7 @@ def test_the_log_comes_whole_and_in_order(workspace: Workspace, tmp_path: Path) 
 
     expected = b"".join(b"%d\n" % number for number in range(200_000))
     assert log in (expected + bytes(range(256)), bytes(range(256)) + expected)
-    kept = workspace.artifacts.run_folder(record.run_id) / "log"
+    kept = folder_store(workspace).run_folder(record.run_id) / "log"
     assert kept.read_bytes() == log
 
 
@@ -336,7 +337,7 @@ def test_outputs_of_a_canceled_run_are_kept(workspace: Workspace, tmp_path: Path
     submission.cancel(workspace, record.run_id)
 
     assert ended(workspace, record).status is RunStatus.CANCELED
-    outputs = workspace.artifacts.run_folder(record.run_id) / "outputs"
+    outputs = folder_store(workspace).run_folder(record.run_id) / "outputs"
     assert (outputs / "half").read_text() == "half"
 
 

@@ -21,7 +21,14 @@ def open_workspace() -> Workspace:
     """The workspace of `[mltrain]`; Airflow is loaded only where its settings need it."""
     from airflow_mltrain.workspace import Workspace  # noqa: PLC0415 - for a history alone too dear
 
-    return Workspace(read_quickly())
+    workspace = Workspace(read_quickly())
+    url = workspace.settings.artifacts_url
+    if url is not None and url.conn_id is not None:
+        from airflow_mltrain.cli.airflow_session import airflow_session  # noqa: PLC0415 - seldom
+
+        with airflow_session():
+            workspace.artifacts.connect()
+    return workspace
 
 
 def open_history() -> RunHistory:

@@ -2,18 +2,32 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Annotated, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from airflow_mltrain.errors import ConfigurationError, RunHistoryError, RunNotFoundError
-from airflow_mltrain.plugin.kept_run import KeptRun, find_file, read_kept_run
+from airflow_mltrain.artifacts.folder_run import FolderRun
+from airflow_mltrain.artifacts.store import KeptRun as ArtifactsOfRun
+from airflow_mltrain.errors import (
+    ArtifactError,
+    ConfigurationError,
+    RunHistoryError,
+    RunNotFoundError,
+)
+from airflow_mltrain.plugin.kept_run import (
+    KeptRun,
+    find_file,
+    find_size,
+    read_kept_run,
+    read_run_elsewhere,
+)
 from airflow_mltrain.plugin.page import RunPage, render_message, render_run, security_headers
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.workspace import Workspace
@@ -28,6 +42,7 @@ _IMAGES = {
     ".gif": "image/gif",
     ".webp": "image/webp",
 }
+_PART_BYTES = 8 * 1024 * 1024
 _TITLES = {
     401: "You are not logged in",
     403: "You may not see this run",
@@ -66,6 +81,7 @@ def create_app(
             RunNotFoundError: _answer_unknown_run,
             RunHistoryError: _answer_unavailable,
             ConfigurationError: _answer_unavailable,
+            ArtifactError: _answer_no_artifacts,
         },
     )
 
@@ -80,7 +96,7 @@ def create_app(
         viewer.require_access(submitted)
         kept = KeptRun()
         if submitted.status.is_terminal:
-            kept = read_kept_run(workspace().artifacts.run_folder(submitted.run_id))
+            kept = _read_kept(workspace(), submitted.run_id)
         page = RunPage(
             run=run,
             metrics=history.get_metrics(run_id),
@@ -103,18 +119,52 @@ def create_app(
     ) -> Response:
         run = workspace().history.find_submitted(run_id)
         viewer.require_access(run)
-        path = find_file(workspace().artifacts.run_folder(run.run_id), name)
-        if path is None:
-            text = "The page of the run lists what was kept of it."
-            return _message(request, 404, "The run kept no such file", text)
-        return FileResponse(
-            path,
-            filename=path.name,
-            media_type=_IMAGES.get(path.suffix.lower(), "application/octet-stream"),
-            headers=security_headers(),
-        )
+        found = workspace().artifacts.find_run(run.run_id)
+        if isinstance(found, FolderRun):
+            path = find_file(found.folder, name)
+            if path is not None:
+                media_type, headers = _media_type(path.name), security_headers()
+                return FileResponse(
+                    path, filename=path.name, media_type=media_type, headers=headers
+                )
+        elif found is not None and (size := find_size(found, name)) is not None:
+            return _stream(found, name, size)
+        text = "The page of the run lists what was kept of it."
+        return _message(request, 404, "The run kept no such file", text)
 
     return app
+
+
+def _read_kept(workspace: Workspace, run_id: str) -> KeptRun:
+    try:
+        found = workspace.artifacts.find_run(run_id)
+        if found is None or isinstance(found, FolderRun):
+            return KeptRun() if found is None else read_kept_run(found.folder)
+        return read_run_elsewhere(found)
+    except ArtifactError as error:
+        log.error("the artifacts of run %s cannot be shown: %s", run_id, error)  # noqa: TRY400
+        return KeptRun(fault="the artifact store does not answer")
+
+
+def _stream(kept: ArtifactsOfRun, name: str, size_bytes: int) -> Response:
+    """A file that is not on this machine, a part at a time."""
+
+    def parts() -> Iterator[bytes]:
+        for start in range(0, size_bytes, _PART_BYTES):
+            yield kept.read(name, start, _PART_BYTES)
+
+    filename = name.rpartition("/")[2]
+    headers = {
+        **security_headers(),
+        "content-length": str(size_bytes),
+        "content-disposition": f"attachment; filename*=utf-8''{quote(filename, safe='')}",
+    }
+    return StreamingResponse(parts(), media_type=_media_type(filename), headers=headers)
+
+
+def _media_type(filename: str) -> str:
+    suffix = PurePosixPath(filename).suffix.lower()
+    return _IMAGES.get(suffix, "application/octet-stream")
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:
@@ -137,6 +187,15 @@ async def _answer_unavailable(request: Request, error: Exception) -> Response:
         "the log of Airflow's api-server has the reason."
     )
     return _message(request, 503, "The run history cannot be read now", text)
+
+
+async def _answer_no_artifacts(request: Request, error: Exception) -> Response:
+    log.error("%s cannot be shown: %s", request.url.path, error)
+    text = (
+        "What was kept of the run is there all the same. Reload this page in a while; "
+        "the log of Airflow's api-server has the reason."
+    )
+    return _message(request, 503, "The artifact store does not answer now", text)
 
 
 def _message(request: Request, status: int, title: str, text: str) -> Response:

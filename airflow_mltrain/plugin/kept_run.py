@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_mltrain.artifacts.store import KeptRun as ArtifactsOfRun
+
 LOG_BYTES = 64 * 1024
 
 _MOST_FILES = 1000
@@ -67,6 +69,23 @@ def read_kept_run(folder: Path) -> KeptRun:
     return KeptRun(files[:_MOST_FILES], len(files) > _MOST_FILES, log_end, log_bytes)
 
 
+def read_run_elsewhere(kept: ArtifactsOfRun) -> KeptRun:
+    """The same of a run whose files are on no folder of this machine."""
+    files = [KeptFile(one.name, one.size_bytes) for one in kept.list_files() if not one.is_link]
+    log_bytes = kept.size("log") or 0
+    log_end = ""
+    if log_bytes:
+        log_end = as_shown(kept.read("log", max(0, log_bytes - LOG_BYTES)), log_bytes)
+    shown = tuple(files[:_MOST_FILES])
+    return KeptRun(shown, len(files) > _MOST_FILES, log_end, log_bytes)
+
+
+def find_size(kept: ArtifactsOfRun, name: str) -> int | None:
+    """The size of a file in bytes; None where there is none of that name that is no link."""
+    sizes = {one.name: one.size_bytes for one in kept.list_files() if not one.is_link}
+    return sizes.get(name)
+
+
 def find_file(folder: Path, name: str) -> Path | None:
     """The plain file of that name below `folder`.
 
@@ -90,7 +109,11 @@ def read_end(log: Path) -> str:
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - LOG_BYTES))
-        data = file.read(LOG_BYTES)
+        return as_shown(file.read(LOG_BYTES), size)
+
+
+def as_shown(data: bytes, size: int) -> str:
+    """The end of a log of that size as a terminal would show it."""
     if size > LOG_BYTES:
         data = data.partition(b"\n")[2] or data
     text = _TERMINAL_COMMAND.sub("", data.decode(errors="replace"))

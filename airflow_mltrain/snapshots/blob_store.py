@@ -14,9 +14,11 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.runtime.job_agent.checkout import blobs_of
+from airflow_mltrain.snapshots.blobs import ListedBlob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from typing_extensions import Self
 
@@ -24,6 +26,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _MODE = 0o444
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _FRESH_SECONDS = 3600.0
+_MANIFEST_START = b'{"version"'
 _BUFFER_BYTES = 1 << 20  # what is smaller is read in one piece
 
 
@@ -99,6 +102,38 @@ class BlobStore:
         if not _DIGEST.fullmatch(digest):
             raise ArtifactError(f"{digest!r} names no blob: a digest has 64 hexadecimal digits")
         return Path(self._locate(digest))
+
+    def paths(self, digests: Collection[str]) -> dict[str, Path]:
+        """The same for many."""
+        return {digest: self.path(digest) for digest in digests}
+
+    def list_blobs(self) -> list[ListedBlob]:
+        """Every blob, and every draft of one."""
+        found = []
+        for entry in self.entries():
+            with suppress(FileNotFoundError):
+                status = entry.stat()
+                found.append(ListedBlob(entry.name, status.st_size, status.st_mtime))
+        return found
+
+    def listed_in(self, digest: str) -> set[str]:
+        """The blobs that a snapshot lists; none where this is no snapshot."""
+        path = Path(self._locate(digest))
+        if not _is_snapshot(path):
+            return set()
+        try:
+            return set(blobs_of(path.read_bytes()))
+        except ValueError:
+            return set()
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove what `list_blobs` named, snapshots first; OSError where one cannot be."""
+        drafts = {name for name in names if not _DIGEST.fullmatch(name)}
+        paths = [Path(entry.path) for entry in self.entries() if entry.name in drafts]
+        paths += [Path(self._locate(name)) for name in names if name not in drafts]
+        paths.sort(key=_is_snapshot, reverse=True)  # who finds one takes its files to be there
+        for path in paths:
+            path.unlink()
 
     def read(self, digest: str) -> bytes:
         """The blob's bytes, checked against its digest."""
@@ -210,6 +245,11 @@ def _renew(path: str) -> int | None:
         with suppress(OSError):  # it is another user's, in a store that several share
             os.utime(path)
     return found.st_size
+
+
+def _is_snapshot(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_MANIFEST_START)) == _MANIFEST_START
 
 
 def _files_in(folder: str) -> Iterator[os.DirEntry[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.snapshots.blob_store import BlobStore
+from airflow_mltrain.snapshots.blobs import Blobs
 
 if TYPE_CHECKING:
     from airflow_mltrain.targets.finding import Finding
@@ -87,7 +87,7 @@ class ImageRequest:
     """The image that a job runs in, and how its container is to be; for targets with images."""
 
     plan: ImagePlan
-    blobs: BlobStore  # has the build context
+    blobs: Blobs  # has the build context
 
 
 @dataclass(frozen=True)

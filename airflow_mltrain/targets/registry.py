@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -106,15 +106,17 @@ def _forms() -> Mapping[str, type[ConfigModel]]:
     return dict(zip(_KINDS, forms, strict=True))
 
 
-def find_connections(name: str) -> dict[str, str]:
+def find_connections(name: str, others: Iterable[str] = ()) -> dict[str, str]:
     """The Airflow connections that a target is made of, by id, as JSON; `local` needs none.
+
+    And `others`, and what those lead to.
 
     Who has them in the environment (`AIRFLOW_CONN_...`) can reach the target outside of Airflow.
     """
     from airflow.sdk import BaseHook  # noqa: PLC0415
 
     found: dict[str, str] = {}
-    wanted = [] if name == LOCAL else [name]
+    wanted = [*others] if name == LOCAL else [name, *others]
     while wanted:
         conn_id = wanted.pop()
         if conn_id in found:

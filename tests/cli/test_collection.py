@@ -6,6 +6,7 @@ import pytest
 
 from airflow_mltrain import Environment, Experiment, ScriptRunConfig, Workspace
 from airflow_mltrain.cli import main
+from tests.services.artifacts import folder_store
 
 
 @pytest.fixture
@@ -103,4 +104,4 @@ def test_jobs_and_artifacts_go_by_their_age(
     assert "removed from local: 1 jobs; 0 files" in gone
     assert f"removed: log and outputs of run {run.id}\n" in gone
     assert workspace.get_target("local").list_jobs() == []
-    assert not workspace.artifacts.run_folder(run.id).exists()
+    assert not folder_store(workspace).run_folder(run.id).exists()

@@ -9,6 +9,7 @@ from airflow_mltrain import Experiment, Run, ScriptRunConfig, Workspace
 from airflow_mltrain.cli import main
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.history_bench import a_run
+from tests.services.artifacts import folder_store
 
 _SCRIPT = """
 import os
@@ -114,7 +115,7 @@ def test_the_store_s_own_folder_stays_as_it_is(
     run: Run, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # given
-    folder = workspace.artifacts.run_folder(run.id)
+    folder = folder_store(workspace).run_folder(run.id)
 
     # when
     exit_code = main(["download", run.id, "log", "-o", str(folder)])

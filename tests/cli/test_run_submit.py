@@ -14,6 +14,7 @@ from airflow_mltrain.runs.exit_action import is_preempted
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.history_bench import a_run
+from tests.services.artifacts import folder_store
 from tests.services.jobs import wait_for
 from tests.services.terminal import (
     MLTRAIN,
@@ -95,7 +96,7 @@ def test_a_run_gets_its_arguments_verbatim_and_gives_its_log_and_exit_code(
 
     # then
     run = only_run(workspace)
-    outputs = workspace.artifacts.run_folder(run.run_id) / "outputs"
+    outputs = folder_store(workspace).run_folder(run.run_id) / "outputs"
     words = answer.stderr.decode()
     assert answer.returncode == 3
     assert answer.stdout == bytes(range(256))

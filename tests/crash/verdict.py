@@ -11,6 +11,7 @@ from airflow_mltrain import Workspace
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from tests.crash.script import Story
+from tests.services.artifacts import folder_store
 from tests.services.jobs import pids_carrying, wait_for
 
 _DUPLICATES, _LOST, _WRONG = "duplicates", "lost", "wrong"
@@ -112,7 +113,7 @@ def _judge_record(evidence: Evidence, run: RunRecord, verdict: Verdict) -> None:
         return
     if run.ended_at is None or run.started_at is None:
         verdict.note(_LOST, f"run {run.run_id} has no beginning or no end")
-    folder = evidence.workspace.artifacts.run_folder(run.run_id)
+    folder = folder_store(evidence.workspace).run_folder(run.run_id)
     _judge_log(evidence, folder / "log", verdict)
     if not (folder / "outputs" / "model").exists():
         verdict.note(_LOST, f"the outputs of run {run.run_id}")

@@ -15,6 +15,7 @@ import pytest
 from airflow_mltrain.decorators.function_project import FunctionProject, make_project
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.status import RunStatus
+from tests.services.artifacts import folder_store
 from tests.services.dag_run import DagRun, dag_test
 
 _DAGS = Path(__file__).parent / "dags"
@@ -32,7 +33,7 @@ class Training:
     def log_of(self, task_id: str) -> str:
         """What the one run of a task wrote."""
         [run] = self.dag_run.runs(task_id)
-        folder = self.dag_run.workspace.artifacts.run_folder(run.run_id)
+        folder = folder_store(self.dag_run.workspace).run_folder(run.run_id)
         return (folder / "log").read_text()
 
 

@@ -18,6 +18,7 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
 from tests.contracts.history_bench import add_metrics
 from tests.fakes.viewer import Colleague
+from tests.services.artifacts import folder_store
 from tests.services.web_server import WebServer
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Archive:
     ) -> Path:
         """Keep a run that has ended, and what it left behind; returns the folder of that."""
         self.add(run)
-        folder = self.workspace.artifacts.run_folder(run.run_id)
+        folder = folder_store(self.workspace).run_folder(run.run_id)
         for name, content in {"log": b"", **(files or {})}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.errors import JobStartError
-from airflow_mltrain.snapshots.blob_store import BlobStore
+from airflow_mltrain.snapshots.blobs import Blobs
 from airflow_mltrain.snapshots.manifest import Entry, Manifest
 
 _IN_MEMORY_BYTES: Final = 16 * 1024 * 1024
@@ -20,7 +20,7 @@ _MOST_LINKS: Final = 40
 _IGNORE_FILE: Final = ".dockerignore"
 
 
-def read_dockerfile(plan: ImagePlan, blobs: BlobStore) -> str:
+def read_dockerfile(plan: ImagePlan, blobs: Blobs) -> str:
     """The text of the Dockerfile, wherever it comes from; JobStartError where there is none."""
     if plan.dockerfile is not None:
         return plan.dockerfile
@@ -37,7 +37,7 @@ def read_dockerfile(plan: ImagePlan, blobs: BlobStore) -> str:
 
 
 @contextmanager
-def open_context(plan: ImagePlan, blobs: BlobStore) -> Iterator[IO[bytes]]:
+def open_context(plan: ImagePlan, blobs: Blobs) -> Iterator[IO[bytes]]:
     """The context's tar, in a temporary file that is gone afterwards; the same for equal ones."""
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -49,22 +49,23 @@ def open_context(plan: ImagePlan, blobs: BlobStore) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _entries(plan: ImagePlan, blobs: BlobStore) -> Mapping[str, Entry]:
+def _entries(plan: ImagePlan, blobs: Blobs) -> Mapping[str, Entry]:
     manifest = Manifest.decode(blobs.read(str(plan.context_id)))
     return {entry.path: entry for entry in manifest.entries}
 
 
-def _add_snapshot(tar: tarfile.TarFile, plan: ImagePlan, blobs: BlobStore) -> None:
+def _add_snapshot(tar: tarfile.TarFile, plan: ImagePlan, blobs: Blobs) -> None:
     entries = _entries(plan, blobs)
     # The engine applies that file to what it gets, also where another one counted.
     is_overruled = f"{plan.dockerfile_path}{_IGNORE_FILE}" in entries
+    paths = blobs.paths({entry.sha256 for entry in entries.values() if entry.sha256 is not None})
     for entry in entries.values():
         if is_overruled and entry.path == _IGNORE_FILE:
             continue
         info = tarfile.TarInfo(entry.path)
         info.mode = int(entry.mode or "777", 8)  # a link has none
         if entry.sha256 is not None:
-            path = blobs.path(entry.sha256)
+            path = paths[entry.sha256]
             info.size = path.stat().st_size
             with path.open("rb") as content:
                 tar.addfile(info, content)

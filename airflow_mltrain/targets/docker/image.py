@@ -13,7 +13,7 @@ from docker.errors import APIError
 
 from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.errors import JobStartError
-from airflow_mltrain.snapshots.blob_store import BlobStore
+from airflow_mltrain.snapshots.blobs import Blobs
 from airflow_mltrain.targets.base import ImageRequest, Preparation
 from airflow_mltrain.targets.docker.build_context import open_context, read_dockerfile
 from airflow_mltrain.targets.docker.config import DockerTargetConfig
@@ -116,7 +116,7 @@ class Images:
             )
         return pulled
 
-    def _provide_built(self, plan: ImagePlan, blobs: BlobStore, preparation: Preparation) -> Image:
+    def _provide_built(self, plan: ImagePlan, blobs: Blobs, preparation: Preparation) -> Image:
         bases = {
             base: self._provide_named(base, preparation).id
             for base in list_bases(read_dockerfile(plan, blobs))
@@ -139,7 +139,7 @@ class Images:
         return built
 
     def _build(
-        self, plan: ImagePlan, blobs: BlobStore, key: str, tag: str, preparation: Preparation
+        self, plan: ImagePlan, blobs: Blobs, key: str, tag: str, preparation: Preparation
     ) -> None:
         preparation.say(f"[mltrain] image {tag} is being built\n".encode())
         with self._engine.asking() as client, open_context(plan, blobs) as context:

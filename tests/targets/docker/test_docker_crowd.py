@@ -12,6 +12,7 @@ from docker import DockerClient
 
 from airflow_mltrain import ScriptRunConfig, Workspace, progress, submission
 from airflow_mltrain.runs.status import RunStatus
+from tests.services.artifacts import folder_store
 from tests.services.patience import PATIENCE_SECONDS
 from tests.targets.docker.conftest import ConnectTo
 
@@ -64,7 +65,7 @@ def test_thirty_two_runs_of_four_processes_are_all_begun_and_all_end_well(
     workspace = Workspace(settings)
     runs = workspace.history.list_runs(limit=1000)
     assert [run.status for run in runs] == [RunStatus.COMPLETED] * _PROCESSES * _RUNS_EACH
-    outputs = [workspace.artifacts.run_folder(run.run_id) / "outputs/model" for run in runs]
+    outputs = [folder_store(workspace).run_folder(run.run_id) / "outputs/model" for run in runs]
     assert {path.read_text() for path in outputs} == {"trained\n"}
     left = {container.name for container in client.containers.list(all=True)}
     assert left.isdisjoint(run.run_id for run in runs)

@@ -14,6 +14,7 @@ from airflow_mltrain.config.docker_section import DockerBuildContext, DockerSect
 from airflow_mltrain.config.run_configuration import RunConfiguration
 from airflow_mltrain.errors import JobStartError
 from airflow_mltrain.runs.status import RunStatus
+from tests.services.artifacts import folder_store
 from tests.services.docker_jobs import processes_in
 from tests.services.jobs import wait_for
 from tests.services.patience import PATIENCE_SECONDS
@@ -63,7 +64,7 @@ def project(workspace: Workspace, tmp_path: Path) -> _Project:
 
 
 def log_of(workspace: Workspace, record: RunRecord) -> str:
-    return (workspace.artifacts.run_folder(record.run_id) / "log").read_text()
+    return (folder_store(workspace).run_folder(record.run_id) / "log").read_text()
 
 
 def test_an_image_is_built_once_for_its_content_and_its_building_is_in_the_first_runs_log(

@@ -1,25 +1,56 @@
-"""The artifact store: snapshots by content, and what each run left behind."""
+"""The artifact store in a folder of this machine, or of a disk that machines share."""
 
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from airflow_mltrain.artifacts.folder_run import FolderRun
 from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.runtime.job_agent import file_lock
 from airflow_mltrain.snapshots.blob_store import BlobStore
+from airflow_mltrain.snapshots.snapshot import Snapshot, restore_snapshot, take_snapshot
+from airflow_mltrain.snapshots.source_tree import Rules
 
 
-class ArtifactStore:
-    """A folder with `blobs/`, and for each ended run `runs/<run_id>/` (`log`, `outputs/`)."""
+class FolderStore:
+    """A folder with `blobs/`, and for each ended run `runs/<run_id>/` (`log`, `outputs/`).
+
+    What its methods promise is said by `store.ArtifactStore`.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self.blobs = BlobStore(root / "blobs")
         self.snapshot_indexes = root / "snapshot-indexes"
+
+    @property
+    def address(self) -> str:
+        """Where it lies, for people to read."""
+        return str(self._root)
+
+    def connect(self) -> None:
+        """Nothing: a folder needs no connection."""
+
+    def take_snapshot(
+        self, source_directory: Path, *, max_bytes: int, rules: Rules | None = None
+    ) -> Snapshot:
+        """Store a source directory as it is now."""
+        return take_snapshot(
+            source_directory,
+            self.blobs,
+            index_directory=self.snapshot_indexes,
+            max_bytes=max_bytes,
+            rules=rules,
+        )
+
+    def restore_snapshot(self, snapshot_id: str, destination: Path) -> None:
+        """Lay out a snapshot."""
+        restore_snapshot(snapshot_id, self.blobs, destination)
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -33,6 +64,10 @@ class ArtifactStore:
         with file_lock.exclusive(self._lock(), patience_seconds) as is_alone:
             yield is_alone
 
+    def now(self) -> float:
+        """The time by the clock that says when a blob was modified."""
+        return time.time()
+
     def run_folders(self) -> list[Path]:
         """Where the artifacts of runs lie, and those that were left half-written."""
         try:
@@ -43,6 +78,11 @@ class ArtifactStore:
     def run_folder(self, run_id: str) -> Path:
         """Where the run's artifacts lie once it has ended."""
         return self._root / "runs" / run_id
+
+    def find_run(self, run_id: str) -> FolderRun | None:
+        """What was kept of a run."""
+        folder = self.run_folder(run_id)
+        return FolderRun(folder) if folder.exists() else None
 
     def outputs_uri(self, run_id: str) -> str:
         """Where the run's outputs lie once it has ended, as a URI."""
@@ -63,10 +103,7 @@ class ArtifactStore:
 
     @contextmanager
     def keep_run(self, run_id: str) -> Iterator[Path]:
-        """Yield an empty folder that becomes the run's artifacts, whole or not at all.
-
-        Whoever comes second changes nothing. Raises ArtifactError where it cannot be written.
-        """
+        """Yield an empty folder that becomes the run's artifacts, whole or not at all."""
         kept = self.run_folder(run_id)
         draft = kept.with_name(f".{run_id}.{uuid.uuid4().hex}")
         try:
@@ -82,3 +119,27 @@ class ArtifactStore:
                 ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def run_ids(self) -> list[str]:
+        """The runs that something was kept of."""
+        return [folder.name for folder in self.run_folders() if not folder.name.startswith(".")]
+
+    def remove_run(self, run_id: str) -> None:
+        """Remove what was kept of a run, so that it is there whole or not at all."""
+        folder = self.run_folder(run_id)
+        gone = folder.with_name(f".{run_id}.{uuid.uuid4().hex}")
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+    def remove_drafts(self, modified_before: float) -> None:
+        """Remove what killed processes left half-written of runs, as far as it is so old."""
+        for folder in self.run_folders():
+            if folder.name.startswith(".") and _is_older(folder, modified_before):
+                shutil.rmtree(folder)
+
+
+def _is_older(path: Path, instant: float) -> bool:
+    try:
+        return path.stat().st_mtime < instant
+    except FileNotFoundError:  # a draft that has just become what it was made for
+        return False

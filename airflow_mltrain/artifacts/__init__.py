@@ -1,0 +1,1 @@
+"""The artifact store: snapshots by content, and what each run left behind."""
