@@ -147,18 +147,7 @@ class Objects:
 
     def remove(self, keys: Collection[str]) -> None:
         """Remove objects; those that are not there are none the less gone."""
-        with self._explained():
-            system = self._open()
-            paths = [system.path(key) for key in keys]
-            if not paths:
-                return
-            if system.fs.async_impl and len(paths) > 1:
-                with suppress(FileNotFoundError):
-                    system.fs.rm(paths)
-                return
-            for path in paths:
-                with suppress(FileNotFoundError):
-                    system.fs.rm_file(path)
+        self.for_each(self._remove, keys)  # many in one request, and s3fs tells of no failure
 
     def for_each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """What a function that asks the store gives for each item, many at once."""
@@ -171,6 +160,11 @@ class Objects:
             return list(pool.map(function, wanted))
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _remove(self, key: str) -> None:
+        with self._explained(), suppress(FileNotFoundError):
+            system = self._open()
+            system.fs.rm_file(system.path(key))
 
     @staticmethod
     def _head(fs: Any, path: str) -> dict[str, Any]:

@@ -70,7 +70,11 @@ class RunManifest:
         if found["version"] != _VERSION:
             raise ValueError(f"it has version {found['version']}")
         files = tuple(StoredFile(**file) for file in found["files"])
-        return cls(files, dict(found["directories"]), dict(found["links"]))
+        manifest = cls(files, dict(found["directories"]), dict(found["links"]))
+        names = (*(file.name for file in files), *manifest.directories, *manifest.links)
+        if not all(map(_is_inside, names)):
+            raise ValueError("it names a file outside of the run")
+        return manifest
 
     def encode(self) -> bytes:
         """As bytes, which are equal for equal content."""
@@ -235,6 +239,10 @@ def store_files(objects: Objects, run_id: str, folder: Path, manifest: RunManife
     for file in wanted:
         if file.size >= _LARGE_BYTES:  # in parts, side by side: one file at a time is enough
             upload(file)
+
+
+def _is_inside(name: str) -> bool:
+    return not {"", ".", ".."} & set(name.split("/")) and "\0" not in name
 
 
 def _is_output(name: str) -> bool:

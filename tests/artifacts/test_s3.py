@@ -23,8 +23,8 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings, StoreUrl
 from tests.artifacts import storing
 from tests.services.object_store import ObjectStore, Seen
+from tests.services.patience import PATIENCE_SECONDS
 
-_PATIENCE_SECONDS = 300.0
 _AT_ONCE = timedelta(seconds=-5)  # by when everything is old
 _SCRIPT = """
 import pathlib
@@ -78,7 +78,7 @@ def blobs_sent(store: ObjectStore) -> int:
 
 
 def end_of(process: ForkServerProcess) -> int | None:
-    process.join(_PATIENCE_SECONDS)
+    process.join(PATIENCE_SECONDS)
     return process.exitcode
 
 
@@ -288,7 +288,7 @@ def test_whenever_who_submits_is_killed_the_retry_goes_on(
             )
         config = ScriptRunConfig(project, "train.py")
         record = submission.submit(workspace, "churn", config, storing.OCCASION)
-        ended = progress.await_end(workspace, record.run_id, timeout_seconds=_PATIENCE_SECONDS)
+        ended = progress.await_end(workspace, record.run_id, timeout_seconds=PATIENCE_SECONDS)
         assert ended.status is RunStatus.COMPLETED, ended.error
         assert [run.run_id for run in workspace.history.read_runs()] == [record.run_id]
 
@@ -305,7 +305,7 @@ def test_of_two_that_store_a_run_at_once_one_counts(
     def strike(seen: Seen, _count: int) -> None:
         if seen.method == "PUT" and seen.path.endswith("manifest.json"):
             waiting.append(seen)
-            deadline = time.monotonic() + _PATIENCE_SECONDS
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while len(waiting) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)
 
@@ -422,6 +422,20 @@ def test_what_was_damaged_in_the_store_is_not_handed_out(
     assert not (tmp_path / "model").exists()
 
 
+def test_a_manifest_that_leads_out_of_its_run_is_not_followed(
+    settings: Settings, object_store: ObjectStore, place: str
+) -> None:
+    file = {"name": "../../evil", "mode": 0o644, "size": 1, "sha256": "0" * 64}
+    manifest = {"version": 1, "files": [file], "directories": {}, "links": {}}
+    bucket, _, prefix = place.partition("/")
+    object_store.client().put_object(
+        Bucket=bucket, Key=f"{prefix}/runs/run_1/manifest.json", Body=json.dumps(manifest).encode()
+    )
+
+    with pytest.raises(ArtifactError, match="outside of the run"):
+        open_store(settings).find_run("run_1")
+
+
 def test_large_outputs_take_little_memory(
     settings: Settings, object_store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -500,12 +514,12 @@ def test_a_retry_goes_on_from_outputs_that_only_the_store_has(
     )
     config = ScriptRunConfig(project, "train.py")
     first = submission.submit(workspace, "churn", config, storing.OCCASION)
-    progress.await_end(workspace, first.run_id, timeout_seconds=_PATIENCE_SECONDS)
+    progress.await_end(workspace, first.run_id, timeout_seconds=PATIENCE_SECONDS)
     workspace.get_target("local").discard(first.run_id)
 
     # when
     second = submission.submit(workspace, "churn", config, storing.OCCASION)
-    ended = progress.await_end(workspace, second.run_id, timeout_seconds=_PATIENCE_SECONDS)
+    ended = progress.await_end(workspace, second.run_id, timeout_seconds=PATIENCE_SECONDS)
 
     # then
     assert ended.status is RunStatus.COMPLETED, ended.error
