@@ -26,6 +26,8 @@ pytest.register_assert_rewrite("tests.contracts", "tests.services")
 
 _END_TO_END = "tests/end_to_end/"
 _AIRFLOW_OF_ITS_OWN = "test_giving_up.py"
+# What takes longest, which no other test should have to wait for in the end.
+_LONGEST = (_END_TO_END, "tests/targets/spark/", "tests/crash/", "tests/targets/")
 
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
     del os.environ[_name]
@@ -74,7 +76,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if not _is_selected(item)]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
-    items.sort(key=lambda item: not item.nodeid.startswith(_END_TO_END))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    ranks = (n for n, folder in enumerate(_LONGEST) if item.nodeid.startswith(folder))
+    return next(ranks, len(_LONGEST))
 
 
 def _is_selected(item: pytest.Item) -> bool:

@@ -56,6 +56,7 @@ def airflow(ground: Ground, postgresql: PostgresqlServer) -> Iterator[AirflowSta
         "AIRFLOW__MLTRAIN__ARTIFACTS": str(ground.folder / "artifacts"),
         "AIRFLOW__MLTRAIN__LOCAL_ROOT": str(ground.local_root),
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": "1",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",

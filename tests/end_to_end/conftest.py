@@ -1,11 +1,11 @@
-"""One real Airflow for all end-to-end tests."""
+"""One real Airflow for all end-to-end tests, with all that its tasks run on."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,17 +28,27 @@ DEFER_AFTER_SECONDS = 3.0
 CANARIES = {"index": "s3cret-of-the-index", "spark": "s3cret-of-spark"}
 
 
+_FOLDER = Path(__file__).parent
+_running = ExitStack()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End what runs when a test of another folder comes next, which may be long before the end."""
+    is_last = nextitem is None or _FOLDER not in nextitem.path.parents
+    if _FOLDER in item.path.parents and is_last:
+        _running.close()
+
+
 @pytest.fixture(scope="session")
-def gpu_box() -> Iterator[SshHost]:
+def gpu_box() -> SshHost:
     """A host whose runs reach the package index as this machine's do."""
-    with SshHost() as host:
-        yield host
+    return _running.enter_context(SshHost())
 
 
 @pytest.fixture(scope="session")
-def spark_cluster() -> Iterator[SparkCluster]:
-    with SparkCluster() as cluster:
-        yield cluster
+def spark_cluster() -> SparkCluster:
+    return _running.enter_context(SparkCluster())
 
 
 @dataclass(frozen=True)
@@ -57,17 +67,18 @@ class EngineForAll:
 
 
 @pytest.fixture(scope="session")
-def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineForAll]:
-    with DockerEngine(live_restore=True) as engine, closing(engine.client()) as client:
-        one = EngineForAll(engine, client, tmp_path_factory.mktemp("shared"))
-        python_image(client, one.image)
-        yield one
+def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> EngineForAll:
+    engine = _running.enter_context(DockerEngine(live_restore=True))
+    client = _running.enter_context(closing(engine.client()))
+    one = EngineForAll(engine, client, tmp_path_factory.mktemp("shared"))
+    python_image(client, one.image)
+    return one
 
 
 @pytest.fixture(scope="session")
 def airflow(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[AirflowStack]:
+) -> AirflowStack:
     home = tmp_path_factory.mktemp("airflow")
     settings = {
         **_connection_to_host(request),
@@ -78,15 +89,16 @@ def airflow(
         "CANARY_SPARK": CANARIES["spark"],
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": str(DEFER_AFTER_SECONDS),
         "AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS": "2",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",  # they stay as they are
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
-    with AirflowStack(home, DAGS, settings) as stack:
-        yield stack
-        stack.kill_all()
+    stack = _running.enter_context(AirflowStack(home, DAGS, settings))
+    _running.callback(stack.kill_all)
+    return stack
 
 
 def _connection_to_host(request: pytest.FixtureRequest) -> dict[str, str]:

@@ -28,6 +28,7 @@ _HOST = "127.0.0.1"
 _MASTER = "org.apache.spark.deploy.master.Master"
 _WORKER = "org.apache.spark.deploy.worker.Worker"
 _QUICK = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_QUICK_JAVA = SPARK_FOLDER / "java"
 
 
 def find_spark_home() -> Path:
@@ -37,6 +38,11 @@ def find_spark_home() -> Path:
     for home in SPARK_FOLDER.glob("lib/python3.*/site-packages/pyspark"):
         return home
     return require("spark", "there is no Spark in .spark; run scripts/install-services")
+
+
+def quick_java() -> dict[str, str]:
+    """The variables of a Java that has Spark's classes at hand, if there is one."""
+    return {"JAVA_HOME": str(_QUICK_JAVA)} if (_QUICK_JAVA / "bin" / "java").exists() else {}
 
 
 class SparkCluster:
@@ -109,7 +115,7 @@ class SparkCluster:
 
     def variables(self) -> dict[str, str]:
         """What a driver on this machine needs to be found by the workers."""
-        return {"SPARK_LOCAL_IP": _HOST, "SPARK_SUBMIT_OPTS": _QUICK}
+        return {"SPARK_LOCAL_IP": _HOST, "SPARK_SUBMIT_OPTS": _QUICK, **quick_java()}
 
     def start_master(self) -> None:
         """Begin the master, also after it was killed, and wait until its pages answer."""
@@ -214,9 +220,10 @@ class SparkCluster:
             "SPARK_LOCAL_IP": _HOST,
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": f"{_QUICK} {java}",
-            "SPARK_CONF_DIR": str(self.folder),
             "PATH": f"{SPARK_FOLDER / 'bin'}:{os.environ['PATH']}",
+            **quick_java(),
         }
+        variables.pop("SPARK_CONF_DIR", None)  # classes are taken from the file for one class path
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [str(self.home / "bin" / "spark-class"), *words, *more],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def test_resources_and_properties_reach_spark_and_secrets_no_command_line(
     run_id = bench.python(target, script, spark=request)
 
     state = wait_for_log(target, run_id, b"ready")
-    lines = [path.read_bytes() for path in _command_lines()]
+    lines = _command_lines()
     target.cancel(run_id)
     told = json.loads(state.log.split(b"told ")[1].splitlines()[0])
     assert told["spark.mine.password"] == secret
@@ -137,5 +138,9 @@ def test_the_log_tells_how_far_the_application_is_and_a_cancel_removes_it_from_t
     wait_for(lambda: not cluster.executors())
 
 
-def _command_lines() -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+def _command_lines() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it may have ended meanwhile
+            found.append(path.read_bytes())
+    return found

@@ -16,6 +16,7 @@ from tests.fakes.local_yarn import LocalYarn
 from tests.services.environments import environment_request
 from tests.services.jobs import follow, wait_for, wait_until_ended
 from tests.services.package_index import package_index
+from tests.services.spark_cluster import quick_java
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,7 @@ def _java(cluster: SparkCluster) -> tuple[str, ...]:
     """What begins the Java of a driver, in place of an image or of an application master."""
     return (
         *("env", "SPARK_LOCAL_IP=127.0.0.1", f"PYSPARK_DRIVER_PYTHON={sys.executable}"),
+        *(f"{name}={value}" for name, value in quick_java().items()),
         *(str(cluster.home / "bin/spark-submit"), "--master", cluster.master_url),
         *("--deploy-mode", "client", "--conf", "spark.driver.host=127.0.0.1"),
         *("--conf", "spark.driver.port=0", "--conf", "spark.driver.blockManager.port=0"),
@@ -128,7 +130,7 @@ def test_spark_submit_puts_a_driver_into_a_pod_and_a_cancel_ends_it(
                     "callback_host": "127.0.0.1",
                     "spark_home": str(cluster.home),
                     "python": sys.executable,
-                    "environment_variables": {"SPARK_LOCAL_IP": "127.0.0.1"},
+                    "environment_variables": {"SPARK_LOCAL_IP": "127.0.0.1", **quick_java()},
                 },
             },
         }

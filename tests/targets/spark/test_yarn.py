@@ -71,7 +71,10 @@ def target(make: Make) -> ComputeTarget:
 
 
 def _is_submitter(pid: int) -> bool:
-    return b"job_agent.cluster.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    try:
+        return b"job_agent.cluster.launcher" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False  # it has ended meanwhile
 
 
 def _kept(target: ComputeTarget, run_id: str, folder: Path) -> Path:
