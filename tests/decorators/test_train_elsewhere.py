@@ -62,7 +62,9 @@ def test_a_function_takes_and_returns_json_and_its_exception_is_in_the_log(
         assert set(dag_run.attempts) == {"fit", "fail", "note"}, dag_run.log[-5000:]
         [fit], [fail] = dag_run.runs("fit"), dag_run.runs("fail")
         losses = [point.value for point in dag_run.workspace.history.get_metrics(fit.run_id)]
-        log = (dag_run.workspace.artifacts.run_folder(fail.run_id) / "log").read_text()
+        kept = dag_run.workspace.artifacts.find_run(fail.run_id)
+        assert kept is not None
+        log = kept.read("log").decode()
 
     # then
     assert json.loads(note.read_text()) == {"rate": 0.5, "loss": 2.0}
