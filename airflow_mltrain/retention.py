@@ -14,6 +14,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Final
 
 from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.previous_outputs import PREVIOUS_OUTPUTS_PROPERTY
+from airflow_mltrain.runs.exit_action import is_preempted, successor_id
 from airflow_mltrain.targets.base import ListedJob, Removed
 
 if TYPE_CHECKING:
@@ -73,9 +75,10 @@ def collect_artifacts(
     """Remove from the artifact store what nothing refers to; returns what that was.
 
     With `ended_before`, log and outputs of runs that ended earlier go too, and their snapshots
-    where no other run has them; what the run history knows of these runs stays. Nothing goes that
-    is younger than `least_age`, unless it is of those runs. Raises
-    ArtifactError where submissions are under way without a pause, or something cannot be removed.
+    where no other run has them; what the run history knows of these runs stays. A run that
+    another is to go on from is kept until that one has ended. Nothing goes that is younger than
+    `least_age`, unless it is of those runs. Raises ArtifactError where submissions are under way
+    without a pause, or something cannot be removed.
     """
     with workspace.artifacts.alone(_PATIENCE_SECONDS) as is_alone:
         if not is_alone:
@@ -85,8 +88,9 @@ def collect_artifacts(
             )
         try:
             young_since = workspace.artifacts.now() - least_age.total_seconds()
-            run_ids = _remove_runs(workspace, ended_before, young_since, is_dry_run=is_dry_run)
-            blobs = _remove_blobs(workspace, ended_before, young_since, is_dry_run=is_dry_run)
+            going = _find_going(workspace, ended_before)
+            run_ids = _remove_runs(workspace, going, young_since, is_dry_run=is_dry_run)
+            blobs = _remove_blobs(workspace, going, young_since, is_dry_run=is_dry_run)
         except OSError as error:
             raise ArtifactError(
                 f"the artifact store cannot be cleared: {error}; mend that, then repeat"
@@ -94,52 +98,71 @@ def collect_artifacts(
     return RemovedArtifacts(tuple(run_ids), blobs)
 
 
-def _ended_before(record: RunRecord, instant: datetime | None) -> bool:
-    if instant is None or not record.status.is_terminal:
-        return False
-    return (record.ended_at or record.created_at) < instant
+def _ended_before(record: RunRecord, instant: datetime) -> bool:
+    return record.status.is_terminal and (record.ended_at or record.created_at) < instant
+
+
+def _find_going(workspace: Workspace, ended_before: datetime | None) -> set[str]:
+    """The runs that ended so long ago, and that none goes on from which has not ended itself."""
+    if ended_before is None:
+        return set()
+    ended: set[str] = set()
+    needed: set[str] = set()
+    preempted: list[RunRecord] = []
+    successors: set[object] = set()  # by id and, where they are of a submission, by generation
+    for record in workspace.history.read_runs():
+        successors.update((record.run_id, (record.submission, record.generation)))
+        if _ended_before(record, ended_before):
+            ended.add(record.run_id)
+        if is_preempted(record):
+            preempted.append(record)
+        source = record.properties.get(PREVIOUS_OUTPUTS_PROPERTY)
+        if source is not None and not record.status.is_terminal:
+            needed.add(source)
+    for record in preempted:
+        by_generation = (record.submission, record.generation + 1)
+        name = successor_id(record) if record.submission is None else by_generation
+        if name not in successors:
+            needed.add(record.run_id)
+    return ended - needed
 
 
 def _remove_runs(
-    workspace: Workspace, ended_before: datetime | None, young_since: float, *, is_dry_run: bool
+    workspace: Workspace, going: set[str], young_since: float, *, is_dry_run: bool
 ) -> list[str]:
     """Remove what old runs left, and what killed processes left half-written."""
     artifacts = workspace.artifacts
-    known = workspace.history.find_many(artifacts.run_ids())
-    removed = []
-    for run_id, record in sorted(known.items()):
-        if _ended_before(record, ended_before):
-            removed.append(run_id)
-            if not is_dry_run:
-                now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                workspace.history.annotate(run_id, properties={REMOVED_PROPERTY: now})
-                artifacts.remove_run(run_id)
+    removed = sorted(going.intersection(artifacts.run_ids()))
+    for run_id in () if is_dry_run else removed:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        workspace.history.annotate(run_id, properties={REMOVED_PROPERTY: now})
+        artifacts.remove_run(run_id)
     if not is_dry_run:
         artifacts.remove_drafts(young_since)
     return removed
 
 
 def _remove_blobs(
-    workspace: Workspace, ended_before: datetime | None, young_since: float, *, is_dry_run: bool
+    workspace: Workspace, going: set[str], young_since: float, *, is_dry_run: bool
 ) -> Removed:
     blobs = workspace.artifacts.blobs
     found = {blob.name: blob for blob in blobs.list_blobs()}
     young = {name for name, blob in found.items() if blob.modified_at >= young_since}
-    kept = young | _referred_to(workspace, ended_before)
+    kept = young | _referred_to(workspace, going)
     for digest in list(kept):
         if digest in found and _DIGEST.fullmatch(digest):
             kept |= blobs.listed_in(digest)
-    going = [blob for name, blob in found.items() if name not in kept]
+    unused = [blob for name, blob in found.items() if name not in kept]
     if not is_dry_run:
-        blobs.remove([blob.name for blob in going])
-    return Removed(len(going), sum(blob.size_bytes for blob in going))
+        blobs.remove([blob.name for blob in unused])
+    return Removed(len(unused), sum(blob.size_bytes for blob in unused))
 
 
-def _referred_to(workspace: Workspace, ended_before: datetime | None) -> set[str]:
+def _referred_to(workspace: Workspace, going: set[str]) -> set[str]:
     """Everything in runs and registered environments that could be a blob's name."""
     found: set[str] = set()
     for record in workspace.history.read_runs():
-        if not _ended_before(record, ended_before):
+        if record.run_id not in going:
             texts = (json.dumps(record.config), *record.properties.values())
             found.update([record.snapshot_id], *map(_DIGEST.findall, texts))
     for contents in workspace.history.environments.read_contents():

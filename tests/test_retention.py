@@ -14,8 +14,11 @@ from threading import Thread
 import pytest
 
 from airflow_mltrain import Experiment, Run, ScriptRunConfig, Workspace
-from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.errors import ArtifactError, RunFailedError
+from airflow_mltrain.preemption import record_successor
+from airflow_mltrain.progress import await_end
 from airflow_mltrain.retention import REMOVED_PROPERTY, collect_artifacts, collect_jobs
+from airflow_mltrain.runs.exit_action import is_preempted
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
 from tests.services.artifacts import folder_store
@@ -48,11 +51,16 @@ def train(workspace: Workspace, project: Path, script: str) -> Run:
 
 def age(workspace: Workspace) -> None:
     """Let a store's blobs and folders be of the day before yesterday."""
+    age_blobs(workspace)
+    then = time.time() - 2 * _DAY
+    for folder in folder_store(workspace).run_folders():
+        os.utime(folder, (then, then))
+
+
+def age_blobs(workspace: Workspace) -> None:
     then = time.time() - 2 * _DAY
     for entry in folder_store(workspace).blobs.entries():
         os.utime(entry.path, (then, then))
-    for folder in folder_store(workspace).run_folders():
-        os.utime(folder, (then, then))
 
 
 def blobs_in(workspace: Workspace) -> set[str]:
@@ -132,6 +140,36 @@ def test_log_and_outputs_of_old_runs_go_and_what_is_known_of_them_stays(
     assert REMOVED_PROPERTY in old.get_details()["properties"]
     unfinished.cancel()
     unfinished.wait_for_completion()
+
+
+def test_a_preempted_run_stays_until_it_has_gone_on_in_another(
+    workspace: Workspace, project: Path
+) -> None:
+    # given
+    half_way = "open('outputs/state', 'w').write('half'); raise SystemExit(75)"
+    (project / "train.py").write_text(half_way)
+    config = ScriptRunConfig(project, "train.py")
+    config.run_config.exit_code_policy = {75: "preempted"}
+    config.run_config.max_preemptions = 1
+    run = Experiment(workspace, "churn").submit(config)
+    first = await_end(workspace, run.id)
+
+    def collect() -> tuple[str, ...]:
+        age(workspace)
+        return collect_artifacts(workspace, tomorrow()).run_ids
+
+    # when
+    before = collect()
+    second = record_successor(workspace, first)
+    meanwhile = collect()
+    with pytest.raises(RunFailedError):
+        Run.get(workspace, run.id).wait_for_completion()
+    afterwards = collect()
+
+    # then
+    assert is_preempted(first)
+    assert (before, meanwhile) == ((), ())
+    assert set(afterwards) == {run.id, second.run_id}
 
 
 def test_a_collector_that_is_killed_anywhere_leaves_runs_whole_or_gone(
@@ -233,7 +271,7 @@ def test_runs_that_are_submitted_while_it_collects_all_succeed(
     # when
     submitter.start()
     while submitter.is_alive():
-        age(workspace)
+        age_blobs(workspace)
         collect_artifacts(workspace, tomorrow())
 
     # then
