@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 from contextlib import closing
 from functools import partial
 from hashlib import sha256
@@ -15,16 +16,19 @@ from cryptography.fernet import Fernet
 
 from airflow_mltrain.runs.status import RunStatus
 from tests.end_to_end.conftest import CANARIES, runs_of
+from tests.services.docker_registry import DockerRegistry
 from tests.services.secret_search import (
     Watch,
     command_lines,
     foreign_environments,
     inspected_containers,
     search_files,
+    variables_but,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from airflow_mltrain.runs.history import RunHistory
     from scripts.airflow_stack import AirflowStack
@@ -34,9 +38,10 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
-_KINDS = ("local", "ssh", "docker", "spark")
-_NAMES = ("connection", "variable", "host", "registry")
+_KINDS = ("local", "ssh", "key_file", "docker", "spark")
+_NAMES = ("connection", "variable", "host", "registry", "passphrase")
 _OWNER = b"MLTRAIN_RUN_ID"
+_WORKERS_OWN = (b"CANARY_INDEX=", b"CANARY_SPARK=", b"AIRFLOW_CONN_GPU_BOX=")
 _OF_ENGINE = ("volumes", "containers")
 _SEEN = {"dag": "canary_docker"}  # no secret: shows that a look sees anything
 
@@ -47,12 +52,13 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
     gpu_box: SshHost,
     docker_engine: EngineForAll,
     spark_cluster: SparkCluster,
+    tmp_path: Path,
 ) -> None:
     # given
     given = {name: f"s3cret{name}{uuid4().hex}" for name in _NAMES}
     decoy = {"decoy": f"decoy{uuid4().hex}"}
-    _connect(airflow, given, gpu_box, docker_engine, spark_cluster)
-    words = {**given, **CANARIES, **decoy}
+    key_file = _locked_key(gpu_box, tmp_path, given["passphrase"])
+    words = {**given, **CANARIES, **decoy, "key": gpu_box.private_key.splitlines()[4]}
     for_script = {name: words[name] for name in ("connection", "variable", "decoy")}
     seen_words, seen_variables = {**words, **_SEEN}, {**for_script, "home": str(airflow.home)}
     watched: dict[str, Callable[[], Iterator[bytes]]] = {
@@ -61,9 +67,18 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
         "trigger": partial(_triggers, airflow),
     }
     others = {"environment": partial(foreign_environments, _OWNER)}
+    # Some of these are what workers have in their environment, under these names.
+    unnamed = {"variable": partial(variables_but, _WORKERS_OWN)}
 
     # when
-    with Watch(seen_words, watched) as watch, Watch(seen_variables, others) as environments:
+    with (
+        DockerRegistry("ada", given["registry"]) as registry,
+        Watch(seen_words, watched) as watch,
+        Watch(seen_variables, others) as environments,
+        Watch({**words, "home": str(airflow.home)}, unnamed) as variables,
+    ):
+        image = _push(docker_engine, registry)
+        _connect(airflow, given, gpu_box, docker_engine, spark_cluster, registry, image, key_file)
         started = {
             kind: airflow.trigger(f"canary_{kind}", {"decoy": decoy["decoy"]}) for kind in _KINDS
         }
@@ -72,7 +87,8 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
             for kind, dag_run_id in started.items()
         ]
 
-    # then every script got them, ran on and failed with a trace
+    # then the image came for the login, and every script got them, ran on and failed with a trace
+    assert docker_engine.client.images.list(image)
     assert ends == ["failed"] * len(_KINDS)
     for kind, dag_run_id in started.items():
         [run] = runs_of(history, dag_run_id)
@@ -92,13 +108,16 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
     for place in ("docker inspect", "trigger"):
         assert ("dag", place) in watch.found
     assert ("home", "environment") in environments.found
+    assert ("home", "variable") in variables.found
 
     # then no secret is
     volumes, containers = (docker_engine.engine.data_folder / name for name in _OF_ENGINE)
     for folder in (gpu_box.disk, gpu_box.home, volumes, containers, spark_cluster.folder):
         assert folder.is_dir()
         found |= search_files(folder, words)
+    found -= {("key", gpu_box.private_key_file.name)}  # the host of the tests keeps it there
     found |= watch.found | environments.found
+    found |= {one for one in variables.found if one[0] not in for_script}
     shown = ("decoy", "dag", "home")
     assert {(name, place) for name, place in found if name not in shown} == set()
     assert ("decoy", "environment") not in environments.found
@@ -110,20 +129,46 @@ def _connect(
     host: SshHost,
     docker_engine: EngineForAll,
     cluster: SparkCluster,
+    registry: DockerRegistry,
+    image: str,
+    key_file: Path,
 ) -> None:
     """Leave what holds the secrets in Airflow's database, as its administrator does."""
     engine = json.loads(docker_engine.connection_json())
-    engine |= {"host": "registry.example", "login": "ada", "password": given["registry"]}
+    engine["extra"]["mltrain"]["image"] = image
+    by_file = host.connection(private_key=None, key_file=str(key_file))
     connections: dict[str, dict[str, Any]] = {
         "canary": {"conn_type": "generic", "password": given["connection"]},
         "canary_ssh": {**host.connection(), "password": given["host"]},
-        "canary_docker": engine,
+        "canary_key_file": {**by_file, "password": given["passphrase"]},
+        "canary_docker": {**engine, **registry.connection_fields()},
         "canary_spark": cluster.connection(),
     }
     for conn_id, fields in connections.items():
         extra = json.dumps(fields.pop("extra", {}))
         airflow.api("POST", "connections", {"connection_id": conn_id, **fields, "extra": extra})
     airflow.api("POST", "variables", {"key": "canary", "value": given["variable"]})
+
+
+def _push(docker_engine: EngineForAll, registry: DockerRegistry) -> str:
+    """The name of an image that only its registry has, for who logs in there."""
+    repository = f"{registry.address}/canary"
+    client = docker_engine.client.api
+    client.tag(docker_engine.image, repository, "1")
+    login = {"username": registry.login, "password": registry.password}
+    pushed = client.push(repository, "1", auth_config=login)
+    assert registry.repositories() == {"canary": ["1"]}, pushed
+    client.remove_image(f"{repository}:1")
+    return f"{repository}:1"
+
+
+def _locked_key(host: SshHost, folder: Path, passphrase: str) -> Path:
+    """A key file that the passphrase opens; the host lets it in."""
+    path = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", path], check=True)
+    with (host.disk / "authorized_keys").open("a") as keys:
+        keys.write(path.with_suffix(".pub").read_text())
+    return path
 
 
 def _triggers(airflow: AirflowStack) -> Iterator[bytes]:

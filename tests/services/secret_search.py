@@ -79,6 +79,13 @@ def foreign_environments(owner: bytes) -> Iterator[bytes]:
             yield content
 
 
+def variables_but(names: tuple[bytes, ...]) -> Iterator[bytes]:
+    """The variables of all processes but those that begin so."""
+    for content in _of_processes("environ"):
+        lines = content.split(b"\0")
+        yield b"\0".join(line for line in lines if not line.startswith(names))
+
+
 def inspected_containers(client: DockerClient) -> Iterator[bytes]:
     """What `docker inspect` shows of all containers of an engine."""
     for container in client.api.containers(all=True):

@@ -12,7 +12,7 @@ from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOpera
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 INDEX = "http://ada:${CANARY_INDEX}@127.0.0.1:9/simple/"  # nothing is installed from it
 
-for _kind in ("local", "ssh", "docker", "spark"):
+for _kind in ("local", "ssh", "key_file", "docker", "spark"):
     _config = ScriptRunConfig(SCRIPTS, "canary.py", ["{{ params.decoy }}"])
     _config.run_config.target = "local" if _kind == "local" else f"canary_{_kind}"
     _config.run_config.environment_variables = {
