@@ -5,6 +5,7 @@ MLTrainError
 |   +-- AbsentError                a part of Azure ML's SDK that is not here; says what is instead
 +-- SnapshotError              the source directory cannot be stored as it is
 +-- ArtifactError              the artifact store cannot be read or written
+|   +-- StoreUnreachableError      it does not answer now; runs go on
 +-- TargetError                a compute target
 |   +-- TargetNotFoundError        no such target
 |   +-- TargetUnreachableError     it does not answer now; the fate of its runs is unchanged
@@ -16,7 +17,7 @@ MLTrainError
 +-- RunFailedError             a run that was waited for ended as Failed
 +-- RunCanceledError           a run that was waited for ended as Canceled
 +-- WaitTimeoutError           the wait ended before the run; the run goes on
-    +-- UnreachableTimeoutError    as its target, or the run history, was silent for long
+    +-- UnreachableTimeoutError    as its target, the run history or the store was silent for long
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class SnapshotError(MLTrainError):
 
 class ArtifactError(MLTrainError):
     """The artifact store cannot be read or written; nothing half-written is left in use."""
+
+
+class StoreUnreachableError(ArtifactError):
+    """The artifact store does not answer now; runs go on, and the call may be repeated."""
 
 
 class TargetError(MLTrainError):

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.config.exit_action import ExitAction
-from airflow_mltrain.errors import RunFailedError, TargetUnreachableError
+from airflow_mltrain.errors import (
+    RunFailedError,
+    StoreUnreachableError,
+    TargetUnreachableError,
+)
 from airflow_mltrain.preemption import find_last
 from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.recording import Occasion
@@ -203,8 +207,8 @@ def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool)
         record = progress.await_end(
             workspace, last.run_id, timeout_seconds=_KILL_SECONDS if is_killed_soon else None
         )
-    except TargetUnreachableError as error:
-        log.warning("run %s is canceled as soon as its target answers: %s", run_id, error)
+    except (TargetUnreachableError, StoreUnreachableError) as error:
+        log.warning("run %s is not seen to its end yet: %s", run_id, error)
         record = find_last(workspace, workspace.history.get(run_id))
     if not record.status.is_terminal:
         _leave_to_watcher(workspace, record)

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
-from airflow_mltrain.errors import TargetUnreachableError
+from airflow_mltrain.errors import ArtifactError, TargetUnreachableError
 from airflow_mltrain.runs.exit_action import LIMIT_PROPERTY
 from airflow_mltrain.runs.metric_line import parse_metric_lines
 from airflow_mltrain.runs.record import RunRecord
@@ -210,12 +210,16 @@ def finish(
 
 
 def log_end(workspace: Workspace, run_id: str, max_bytes: int = 4000) -> str:
-    """The last lines of an ended run's log, for an error message."""
-    kept = workspace.artifacts.find_run(run_id)
-    size = None if kept is None else kept.size("log")
-    if kept is None or size is None:
+    """The last lines of an ended run's log, for an error message; none if it cannot be read."""
+    try:
+        kept = workspace.artifacts.find_run(run_id)
+        size = None if kept is None else kept.size("log")
+        if kept is None or size is None:
+            return ""
+        text = kept.read("log", max(0, size - max_bytes)).decode(errors="replace")
+    except ArtifactError as error:
+        log.warning("the end of the log of run %s cannot be shown: %s", run_id, error)
         return ""
-    text = kept.read("log", max(0, size - max_bytes)).decode(errors="replace")
     if size > max_bytes:
         text = text.partition("\n")[2] or text
     return text.rstrip()

@@ -256,8 +256,8 @@ _OPTIONS = {
         "How long a task follows its run itself before it defers, in seconds.", "10", "float"
     ),
     "unreachable_timeout_seconds": _option(
-        "How long a wait goes on without an answer of the compute target or the run history, in "
-        "seconds. Then the task fails and its run goes on; 0 for no limit.",
+        "How long a wait goes on without an answer of the compute target, the run history or the "
+        "artifact store, in seconds. Then the task fails and its run goes on; 0 for no limit.",
         "86400",
         "float",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import math
 import re
 import sys
@@ -18,7 +19,12 @@ from airflow_mltrain.completion import follow_to_completion, require_success
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
 from airflow_mltrain.environments.pin import pin_environment
-from airflow_mltrain.errors import ConfigurationError, RunHistoryError, WaitTimeoutError
+from airflow_mltrain.errors import (
+    ArtifactError,
+    ConfigurationError,
+    RunHistoryError,
+    WaitTimeoutError,
+)
 from airflow_mltrain.run_view import render_html, view_run
 from airflow_mltrain.runs.choice import (
     Filter,
@@ -36,6 +42,8 @@ from airflow_mltrain.runs.status import RunStatus
 if TYPE_CHECKING:
     from airflow_mltrain.experiment import Experiment
     from airflow_mltrain.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 _PAGE: Final = 100
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -141,7 +149,12 @@ class Run(Explaining):
         `logFiles` says where the log lies once the run has ended, by the names of its files.
         """
         record = self._record()
-        kept = self._workspace.artifacts.find_run(self.id)
+        kept = None
+        try:
+            if record.status.is_terminal:
+                kept = self._workspace.artifacts.find_run(self.id)
+        except ArtifactError as error:
+            log.warning("where the logs of run %s lie cannot be told: %s", self.id, error)
         files = [] if kept is None else kept.list_files()
         return {
             "runId": record.run_id,

@@ -11,11 +11,16 @@ from typing import Final
 from airflow_mltrain.errors import (
     ConfigurationError,
     RunHistoryUnavailableError,
+    StoreUnreachableError,
     TargetUnreachableError,
     UnreachableTimeoutError,
 )
 
-UNANSWERED: Final = (TargetUnreachableError, RunHistoryUnavailableError)
+UNANSWERED: Final = (
+    TargetUnreachableError,
+    RunHistoryUnavailableError,
+    StoreUnreachableError,
+)
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _REMINDER_SECONDS: Final = 600.0
 
@@ -100,6 +105,8 @@ class Silence:
     def _describe(self, error: Exception, target_name: str | None, lasted: float) -> str:
         since = datetime.now(timezone.utc) - timedelta(seconds=lasted)
         silent = "the run history"
+        if isinstance(error, StoreUnreachableError):
+            silent = "the artifact store"
         if isinstance(error, TargetUnreachableError):
             silent = "its compute target" if target_name is None else f"target {target_name!r}"
         return (

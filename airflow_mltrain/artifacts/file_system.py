@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_mltrain.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_mltrain.artifacts.store_secrets import StoreSecrets
     from airflow_mltrain.settings import StoreUrl
 
-_SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_SECRET_OPTIONS: Final = ("secret", "token", "password", "account_key", "sas_token")
+_SECRET_VARIABLES: Final = (
+    *("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_SAS_TOKEN"),
+    "AZURE_STORAGE_CLIENT_SECRET",
+)
 _S3: Final = ("s3", "s3a")
-_LEAST_SECRET: Final = 4  # what is shorter would hide half of a sentence
 
 
 @dataclass(frozen=True)
@@ -23,46 +26,40 @@ class FileSystem:
 
     fs: Any
     base: str
-    secrets: tuple[str, ...] = ()
 
     def path(self, key: str) -> str:
         """Where an object lies."""
         return f"{self.base}/{key}" if key else self.base
 
-    def hide_secrets(self, words: str) -> str:
-        """The words without what may not be shown."""
-        for secret in self.secrets:
-            words = words.replace(secret, "****")
-        return words
-
     def __repr__(self) -> str:
         return f"FileSystem({self.base!r})"
 
 
-def open_file_system(url: StoreUrl) -> FileSystem:
+def open_file_system(url: StoreUrl, secrets: StoreSecrets) -> FileSystem:
     """The file system, not shared with anybody; nothing is asked over the network yet.
 
+    What it is reached with is added to the secrets, also where that fails.
     Raises ImportError where a package is missing, ConfigurationError where the connection is none.
     """
     import fsspec  # noqa: PLC0415 - dear, and no local folder needs it
 
     listings = {"use_listings_cache": False} if url.scheme in _S3 else {}
-    secrets = [os.environ.get(name, "") for name in _SECRET_VARIABLES]
+    secrets.add(os.environ.get(name) for name in _SECRET_VARIABLES)
+    secrets.add_options(fsspec.config.conf)
     if url.conn_id is None:
         plain = f"{url.scheme}://{url.path}"
         fs, base = fsspec.core.url_to_fs(plain, skip_instance_cache=True, **listings)
     else:
-        fs, found = _from_connection(url, url.conn_id, listings)
-        secrets += found
+        fs = _from_connection(url, url.conn_id, listings, secrets)
         base = fs._strip_protocol(f"{url.scheme}://{url.path}")  # noqa: SLF001 - fsspec's own way
-    shown = tuple(secret for secret in secrets if len(secret) >= _LEAST_SECRET)
-    return FileSystem(fs, str(base).rstrip("/"), shown)
+    secrets.add_options(fs.storage_options)
+    return FileSystem(fs, str(base).rstrip("/"))
 
 
 def _from_connection(
-    url: StoreUrl, conn_id: str, listings: dict[str, Any]
-) -> tuple[Any, list[str]]:
-    """A file system with the connection's credentials, and those."""
+    url: StoreUrl, conn_id: str, listings: dict[str, Any], secrets: StoreSecrets
+) -> Any:
+    """A file system with the connection's credentials."""
     import fsspec  # noqa: PLC0415 - as above
     from airflow.sdk import BaseHook  # noqa: PLC0415 - only where a connection is named
     from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
@@ -77,9 +74,11 @@ def _from_connection(
         ) from None
     extra = connection.extra_dejson
     options = dict(extra.get("storage_options") or {})
-    secrets = [connection.password or "", *_secrets_in(extra), *_secrets_in(options)]
+    secrets.add([connection.password])
+    secrets.add_options(extra)
+    secrets.add_options(options)
     if has_fs(url.scheme):  # a provider knows how its connections are meant
-        return get_fs(url.scheme, conn_id, {**listings, **options} or None), secrets
+        return get_fs(url.scheme, conn_id, {**listings, **options} or None)
     if url.scheme in _S3:
         options = {**_s3_options(connection.login, connection.password, extra), **options}
     elif not options:
@@ -88,8 +87,7 @@ def _from_connection(
             f"of connection {conn_id!r}; install the one for {url.scheme}, or give the arguments "
             "of fsspec's file system as storage_options in the connection's extra"
         )
-    fs = fsspec.filesystem(url.scheme, skip_instance_cache=True, **listings, **options)
-    return fs, secrets
+    return fsspec.filesystem(url.scheme, skip_instance_cache=True, **listings, **options)
 
 
 def _s3_options(login: str | None, password: str | None, extra: dict[str, Any]) -> dict[str, Any]:
@@ -104,11 +102,3 @@ def _s3_options(login: str | None, password: str | None, extra: dict[str, Any]) 
         "client_kwargs": client or None,
     }
     return {name: value for name, value in options.items() if value}
-
-
-def _secrets_in(options: dict[str, Any]) -> list[str]:
-    return [
-        value
-        for name, value in options.items()
-        if isinstance(value, str) and any(word in name.lower() for word in _SECRET_OPTIONS)
-    ]

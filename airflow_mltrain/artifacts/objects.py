@@ -14,7 +14,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from airflow_mltrain.artifacts.file_system import FileSystem, open_file_system
-from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.artifacts.store_secrets import StoreSecrets
+from airflow_mltrain.errors import ArtifactError, MLTrainError, StoreUnreachableError
 
 if TYPE_CHECKING:
     from airflow_mltrain.settings import StoreUrl
@@ -29,8 +30,13 @@ _OBJECT_STORES: Final = frozenset(
 _AT_ONCE: Final = 16
 _PART_BYTES: Final = 8 << 20
 _PARTS_AT_ONCE: Final = 4
-_TIMES: Final = ("LastModified", "last_modified", "updated", "mtime", "created")
+_TIMES: Final = ("LastModified", "last_modified", "mtime", "updated", "created")
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_SILENT_ERRORS: Final = frozenset(  # of Python, botocore, aiohttp and fsspec, by name
+    {"ConnectionError", "TimeoutError", "gaierror", "HTTPClientError", "ClientConnectionError"}
+)
+_UNREACHABLE: Final = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
+_OVERLOADED: Final = frozenset({429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Objects:
         self._is_object_store = url.scheme in _OBJECT_STORES
         self._is_s3 = url.scheme in ("s3", "s3a")
         self._opened: tuple[int, FileSystem] | None = None
+        self._secrets = StoreSecrets()
 
     def connect(self) -> None:
         """Look up what is needed to reach the store, where that was not done before."""
@@ -145,9 +152,18 @@ class Objects:
                 if path.startswith(f"{base}/") and info.get("type") != "directory"
             ]
 
-    def remove(self, keys: Collection[str]) -> None:
-        """Remove objects; those that are not there are none the less gone."""
-        self.for_each(self._remove, keys)  # many in one request, and s3fs tells of no failure
+    def remove(self, keys: Collection[str], check: Callable[[], None] | None = None) -> None:
+        """Remove objects; those that are not there are none the less gone.
+
+        What `check` raises before one of them is raised.
+        """
+
+        def remove(key: str) -> None:
+            if check is not None:
+                check()
+            self._remove(key)
+
+        self.for_each(remove, keys)  # many in one request, and s3fs tells of no failure
 
     def for_each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """What a function that asks the store gives for each item, many at once."""
@@ -192,20 +208,21 @@ class Objects:
 
     def _open(self) -> FileSystem:
         if self._opened is None or self._opened[0] != os.getpid():
-            self._opened = (os.getpid(), open_file_system(self._url))
+            self._opened = (os.getpid(), open_file_system(self._url, self._secrets))
         return self._opened[1]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except ArtifactError:
+        except MLTrainError:
             raise
         except Exception as error:
-            words = self._describe(error)
-            if self._opened is not None:
-                words = self._opened[1].hide_secrets(words)
-            raise ArtifactError(words) from error
+            kind = StoreUnreachableError if _is_silence(error) else ArtifactError
+            words = self._secrets.hide(self._describe(error))
+            if self._secrets.are_told_by(error):
+                raise kind(words) from None  # who prints an error prints what it came of
+            raise kind(words) from error
 
     def _describe(self, error: Exception) -> str:
         said = str(error) or type(error).__name__
@@ -236,6 +253,17 @@ def _require_bucket(error: FileNotFoundError) -> None:
     response = getattr(error.__cause__, "response", None) or {}
     if response.get("Error", {}).get("Code") == "NoSuchBucket":
         raise error
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether asking again may help: no answer came, or one that says so."""
+    for one in (error, error.__cause__):
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):
+            return response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _OVERLOADED
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return True
+    return any(kind.__name__ in _SILENT_ERRORS for kind in type(error).__mro__)
 
 
 def _listed(key: str, info: dict[str, Any]) -> ListedObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from airflow_mltrain.cli.run_facts import (
 )
 from airflow_mltrain.cli.sparkline import render_sparkline
 from airflow_mltrain.cli.table import render_table, render_time
-from airflow_mltrain.cli.terminal_text import clip, printable
+from airflow_mltrain.cli.terminal_text import clip, printable, printable_lines
+from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.run import Run
 from airflow_mltrain.runs.record import MetricValue, ModelRecord, RunRecord
 from airflow_mltrain.runs.series import (
@@ -29,6 +31,7 @@ from airflow_mltrain.runs.series import (
     finite_numbers,
     strict_json,
 )
+from airflow_mltrain.workspace import Workspace
 
 _INDENT: Final = 13
 _MOST_ROWS: Final = 100
@@ -56,13 +59,24 @@ def show_run(arguments: Namespace) -> int:
         metrics=history.get_metric_values(run.run_id),
         models=history.get_models(run.run_id),
         children=history.list_children(run.run_id),
-        files=Run.get(workspace, run.run_id).get_file_names() if run.status.is_terminal else (),
+        files=_list_files(workspace, run),
     )
     if arguments.json:
         print(json.dumps(strict_json(_as_json(known)), indent=2))
     else:
         print("\n\n".join(_parts(known)))
     return 0
+
+
+def _list_files(workspace: Workspace, run: RunRecord) -> Sequence[str]:
+    if not run.status.is_terminal:
+        return ()
+    try:
+        return Run.get(workspace, run.run_id).get_file_names()
+    except ArtifactError as error:  # the history knows the rest
+        words = f"mltrain: {run.run_id} is shown without its files: {error}"
+        print(printable_lines(words), file=sys.stderr)
+        return ()
 
 
 def _as_json(known: _Known) -> dict[str, Any]:

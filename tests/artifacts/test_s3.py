@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+import traceback
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from multiprocessing.context import ForkServerProcess
@@ -17,7 +18,8 @@ import pytest
 from airflow_mltrain import Experiment, Run, ScriptRunConfig, Workspace, progress, submission
 from airflow_mltrain.artifacts.opening import open_store
 from airflow_mltrain.cli.program import main
-from airflow_mltrain.errors import ArtifactError, MLTrainError
+from airflow_mltrain.completion import require_success
+from airflow_mltrain.errors import ArtifactError, MLTrainError, RunFailedError
 from airflow_mltrain.retention import collect_artifacts
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings, StoreUrl
@@ -350,23 +352,53 @@ def test_a_connection_that_is_cut_in_the_middle_of_everything_hurts_nobody(
     assert {name: kept.read(name) for name in files} == files
 
 
-def test_a_server_that_is_gone_at_the_end_of_a_run_costs_nothing_but_time(
-    workspace: Workspace, project: Path, object_store: ObjectStore
+def test_a_wait_outlasts_a_store_that_does_not_answer(
+    workspace: Workspace,
+    project: Path,
+    object_store: ObjectStore,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # given
+    # given: a store that is gone until the wait has said so
     run = submit(workspace, project)
-    object_store.strike = lambda _seen, _number: "before"
+    object_store.strike = lambda _seen, _number: None if "unobserved" in caplog.text else "before"
 
     # when
-    with pytest.raises(ArtifactError, match=f"{run.id}|s3://"):
-        run.wait_for_completion()
-    status = workspace.history.get(run.id).status
-    object_store.forget()
+    details = run.wait_for_completion()
 
     # then
-    assert status is not RunStatus.COMPLETED
-    assert run.wait_for_completion()["status"] == "Completed"
+    assert details["status"] == "Completed"
     assert "outputs/model" in run.get_file_names()
+    assert f"{run.id} goes on unobserved for now: the artifact" in caplog.text
+
+
+def test_why_a_run_failed_is_said_without_its_log(
+    workspace: Workspace, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "train.py").write_text("raise SystemExit(7)")
+    run = submit(workspace, project)
+    progress.await_end(workspace, run.id, timeout_seconds=PATIENCE_SECONDS)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    workspace = Workspace(workspace.settings)
+
+    with pytest.raises(RunFailedError, match="exit code 7"):
+        require_success(workspace, workspace.history.get(run.id))
+    assert Run.get(workspace, run.id).get_details()["exitCode"] == 7
+
+
+def test_no_secret_is_in_what_an_error_came_of(
+    settings: Settings, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: an address that has the secret in it, which errors of botocore show
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter22")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1/hunter22")
+    place = object_store.new_prefix()
+
+    # when
+    with pytest.raises(ArtifactError, match=r"127\.0\.0\.1:1") as refusal:
+        open_store(replace(settings, artifacts_url=StoreUrl("s3", place))).run_ids()
+
+    # then
+    assert "hunter22" not in "".join(traceback.format_exception(refusal.value))
 
 
 @pytest.mark.parametrize(
@@ -422,17 +454,26 @@ def test_what_was_damaged_in_the_store_is_not_handed_out(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [
+        ("../../evil", {}),
+        ("outputs/a/evil", {"outputs/a": "/elsewhere"}),
+        ("log", {"outputs/a": "/elsewhere", "outputs/a/evil": "x"}),
+        ("outputs/a", {"outputs/a": "/elsewhere"}),
+    ],
+)
 def test_a_manifest_that_leads_out_of_its_run_is_not_followed(
-    settings: Settings, object_store: ObjectStore, place: str
+    settings: Settings, object_store: ObjectStore, place: str, name: str, links: dict[str, str]
 ) -> None:
-    file = {"name": "../../evil", "mode": 0o644, "size": 1, "sha256": "0" * 64}
-    manifest = {"version": 1, "files": [file], "directories": {}, "links": {}}
+    file = {"name": name, "mode": 0o644, "size": 1, "sha256": "0" * 64}
+    manifest = {"version": 1, "files": [file], "directories": {}, "links": links}
     bucket, _, prefix = place.partition("/")
     object_store.client().put_object(
         Bucket=bucket, Key=f"{prefix}/runs/run_1/manifest.json", Body=json.dumps(manifest).encode()
     )
 
-    with pytest.raises(ArtifactError, match="outside of the run"):
+    with pytest.raises(ArtifactError, match=r"outside of the run|twice"):
         open_store(settings).find_run("run_1")
 
 
