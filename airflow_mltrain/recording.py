@@ -86,6 +86,7 @@ def record_run(
         properties.update(git.properties)
         if git.diff:
             properties["mltrain.git_diff"] = workspace.artifacts.blobs.put_bytes(git.diff)
+    workspace.artifacts.require_used()
     now = datetime.now(timezone.utc)
     return workspace.history.add(
         RunRecord(

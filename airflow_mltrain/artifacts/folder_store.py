@@ -58,6 +58,9 @@ class FolderStore:
         with file_lock.shared(self._lock()):
             yield
 
+    def require_used(self) -> None:
+        """Nothing: a lock of a file lasts as long as the process."""
+
     @contextmanager
     def alone(self, patience_seconds: float) -> Iterator[bool]:
         """Whether, after so long a wait, nobody is about to refer to what is in the store."""

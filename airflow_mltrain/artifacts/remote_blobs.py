@@ -28,7 +28,6 @@ _DIGEST: Final = re.compile("[0-9a-f]{64}")
 _RENEWED_SECONDS: Final = 3600.0
 _UNUSED_SECONDS: Final = 7 * 24 * 3600.0
 _LOOK_SECONDS: Final = 24 * 3600.0
-_PER_REQUEST: Final = 1000
 _LARGE_BYTES: Final = 4 << 20
 
 
@@ -124,9 +123,7 @@ class RemoteBlobs:
         snapshots = [_key(SNAPSHOTS, name) for name in names if name in self._snapshots]
         files = [_key(FILES, name) for name in names if name not in self._snapshots]
         for keys in (snapshots, files):
-            for start in range(0, len(keys), _PER_REQUEST):
-                self._lock.require_alone()
-                self._objects.remove(keys[start : start + _PER_REQUEST])
+            self._lock.remove(keys)
 
     def trim_cache(self) -> None:
         """Remove copies that nobody used for a week, once a day."""

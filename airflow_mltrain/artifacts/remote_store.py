@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,8 +22,8 @@ from airflow_mltrain.artifacts.remote_run import (
     prefix_of,
     store_files,
 )
-from airflow_mltrain.artifacts.store_lock import StoreLock
-from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.artifacts.store_lock import StoreLock, StoreUse
+from airflow_mltrain.errors import ArtifactError, StoreUnreachableError
 from airflow_mltrain.snapshots.snapshot import Snapshot, restore_snapshot, take_snapshot
 
 if TYPE_CHECKING:
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
 _RUNS: Final = "runs"
 _MANIFEST: Final = "manifest.json"
 _ATTEMPTS: Final = 3
-_PER_REQUEST: Final = 1000
 _OLD_DRAFT_SECONDS: Final = 24 * 3600.0
 _REMEMBERED_SECONDS: Final = 10.0
+
+
+class _Using(threading.local):
+    """What a thread has in use."""
+
+    use: StoreUse | None = None
 
 
 class RemoteStore:
@@ -49,7 +55,7 @@ class RemoteStore:
         self._cache = cache
         self._objects = Objects(url)
         self._lock = StoreLock(self._objects)
-        self._epoch: str | None = None
+        self._using = _Using()
         self._last: tuple[str, RemoteRun, float] | None = None
         self.blobs = RemoteBlobs(self._objects, self._lock, cache)
 
@@ -66,12 +72,13 @@ class RemoteStore:
         self, source_directory: Path, *, max_bytes: int, rules: Rules | None = None
     ) -> Snapshot:
         """Store a source directory as it is now: here first, then what the store lacks."""
-        if self._epoch is None:
+        use = self._using.use
+        if use is None:
             with self.used():
                 return self.take_snapshot(source_directory, max_bytes=max_bytes, rules=rules)
         is_passing = source_directory.is_relative_to(self._drafts)
         place = source_directory.parent if is_passing else self._cache
-        known = KnownBlobs(place / "known-blobs", source_directory, self._epoch)
+        known = KnownBlobs(place / "known-blobs", source_directory, use.epoch)
         for _ in range(_ATTEMPTS):
             snapshot = take_snapshot(
                 source_directory,
@@ -102,12 +109,17 @@ class RemoteStore:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep what is in the store from being removed, until what refers to it is recorded."""
-        with self._lock.used() as epoch:
-            self._epoch = epoch
+        with self._lock.used() as use:
+            self._using.use = use
             try:
                 yield
             finally:
-                self._epoch = None
+                self._using.use = None
+
+    def require_used(self) -> None:
+        """Raise ArtifactError where `used` has not kept what it should, which few see."""
+        if self._using.use is not None:
+            self._using.use.require()
 
     @contextmanager
     def alone(self, patience_seconds: float) -> Iterator[bool]:
@@ -151,10 +163,11 @@ class RemoteStore:
         try:
             draft.mkdir(parents=True, mode=0o700)
             yield draft
-            with self._lock.used():  # what an earlier try has uploaded stays meanwhile
-                self._store(run_id, draft)
+            with self._lock.used() as use:  # what an earlier try has uploaded stays meanwhile
+                self._store(run_id, draft, use)
         except (OSError, ArtifactError) as error:
-            raise ArtifactError(
+            is_silent = isinstance(error, StoreUnreachableError)
+            raise (StoreUnreachableError if is_silent else ArtifactError)(
                 f"the artifacts of run {run_id} could not be stored: {error}; its target still "
                 "has them: mend the cause, then wait for the run again"
             ) from error
@@ -168,10 +181,9 @@ class RemoteStore:
 
     def remove_run(self, run_id: str) -> None:
         """Remove what was kept of a run, so that it is there whole or not at all."""
-        self._lock.require_alone()
         self._last = None
-        self._objects.remove([manifest_key(run_id)])
-        self._remove([one.key for one in self._objects.list_below(prefix_of(run_id))])
+        self._lock.remove([manifest_key(run_id)])
+        self._lock.remove([one.key for one in self._objects.list_below(prefix_of(run_id))])
 
     def remove_drafts(self, modified_before: float) -> None:
         """Remove what killed processes left half-written of runs, as far as it is so old."""
@@ -187,14 +199,15 @@ class RemoteStore:
             stored = kept[run]
             if stored is None or not stored.has_object(one.key):
                 going.append(one.key)
-        self._remove(going)
+        self._lock.remove(going)
         self._remove_old_drafts()
 
-    def _store(self, run_id: str, draft: Path) -> None:
+    def _store(self, run_id: str, draft: Path, use: StoreUse) -> None:
         if self.find_run(run_id) is not None:
             return
         manifest = RunManifest.of(draft)
         store_files(self._objects, run_id, draft, manifest)
+        use.require()
         try:
             self._objects.create(manifest_key(run_id), manifest.encode())
         except ArtifactError:
@@ -204,11 +217,6 @@ class RemoteStore:
     @property
     def _drafts(self) -> Path:
         return self._cache / "drafts"
-
-    def _remove(self, keys: list[str]) -> None:
-        for start in range(0, len(keys), _PER_REQUEST):
-            self._lock.require_alone()
-            self._objects.remove(keys[start : start + _PER_REQUEST])
 
     def _remove_old_drafts(self) -> None:
         """Remove folders that killed processes left on this machine."""

@@ -75,6 +75,12 @@ class ArtifactStore(Protocol):
     def used(self) -> AbstractContextManager[None]:
         """Keep what is in the store from being removed, until what refers to it is recorded."""
 
+    def require_used(self) -> None:
+        """Raise ArtifactError where this process slept for so long that `used` has kept nothing.
+
+        Who is about to record what refers to the store calls it just before.
+        """
+
     def alone(self, patience_seconds: float) -> AbstractContextManager[bool]:
         """Whether, after so long a wait, nobody is about to refer to what is in the store."""
 

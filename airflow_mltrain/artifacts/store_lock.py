@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
-from airflow_mltrain.errors import ArtifactError
+from airflow_mltrain.errors import ArtifactError, StoreUnreachableError
 
 if TYPE_CHECKING:
     from airflow_mltrain.artifacts.objects import Objects
@@ -26,6 +26,8 @@ _USER_SECONDS: Final = 3600.0  # after which a mark that nobody renewed is a kil
 _COLLECTOR_SECONDS: Final = 90.0
 _LOOK_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 180.0
+_PER_LOOK: Final = 200
+_INTERRUPTED: Final = "clearing the artifact store was interrupted, and others went on; repeat it"
 
 
 @dataclass(frozen=True)
@@ -36,28 +38,66 @@ class _Collection:
     is_running: bool = False
 
 
+class StoreUse:
+    """One use of a store, through a mark that is renewed until it may have counted as dead."""
+
+    def __init__(self, objects: Objects, lasts_seconds: float) -> None:
+        self._objects = objects
+        self._lasts_seconds = lasts_seconds
+        self.mark = f"{_USERS}/{token_hex(16)}"
+        self.epoch = ""  # another after each collection
+        self._marked_at = _clock()
+
+    def renew(self) -> None:
+        """Say that the store is used; nothing where a collector may have gone on meanwhile."""
+        if not self._is_over():
+            began = _clock()
+            self._objects.write(self.mark, b"")
+            self._marked_at = began
+
+    def require(self) -> None:
+        """Raise ArtifactError where what is about to be referred to may have been removed."""
+        if self._is_over():
+            raise ArtifactError(
+                "this process slept, or did not reach the artifact store, for so long that what "
+                "it was about to refer to may have been removed there; repeat this"
+            )
+
+    def _is_over(self) -> bool:
+        return _clock() - self._marked_at > self._lasts_seconds / 2
+
+
 class StoreLock:
     """The lock of one store, for any number of processes on any number of machines."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        *,
+        user_seconds: float = _USER_SECONDS,
+        collector_seconds: float = _COLLECTOR_SECONDS,
+    ) -> None:
         self._objects = objects
+        self._user_seconds = user_seconds
+        self._collector_seconds = collector_seconds
         self._own = ""  # the collection that this process is at
         self._renewed_at = 0.0
 
     @contextmanager
-    def used(self) -> Iterator[str]:
-        """Keep the store from being cleared; gives the epoch, another after each collection.
+    def used(self) -> Iterator[StoreUse]:
+        """Keep the store from being cleared.
 
         Waits for a collection that is under way; raises ArtifactError where that takes too long.
         """
-        mark = f"{_USERS}/{token_hex(16)}"
-        self._objects.write(mark, b"")
+        use = StoreUse(self._objects, self._user_seconds)
+        use.renew()
         try:
-            with _renewing(lambda: self._objects.write(mark, b""), _USER_SECONDS / 6):
-                yield self._await_epoch(mark)
+            with _renewing(use.renew, self._user_seconds / 6):
+                use.epoch = self._await_epoch(use.mark)
+                yield use
         finally:
             with suppress(ArtifactError):  # it counts for nothing in an hour
-                self._objects.remove([mark])
+                self._objects.remove([use.mark])
 
     @contextmanager
     def alone(self, patience_seconds: float) -> Iterator[bool]:
@@ -72,9 +112,7 @@ class StoreLock:
             while (users := self._users()) and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
                 self._say(_Collection(epoch, is_running=True))
-            with _renewing(
-                lambda: self._say(_Collection(epoch, is_running=True)), _COLLECTOR_SECONDS / 6
-            ):
+            with _renewing(self._renew, self._collector_seconds / 6):
                 yield not users
         finally:
             if self._read().epoch == epoch:
@@ -83,11 +121,15 @@ class StoreLock:
 
     def require_alone(self) -> None:
         """Raise ArtifactError where others may have gone on, as this process slept for long."""
-        late = _clock() - self._renewed_at > _COLLECTOR_SECONDS / 2
-        if late or self._read() != _Collection(self._own, is_running=True):
-            raise ArtifactError(
-                "clearing the artifact store was interrupted, and others went on; repeat it"
-            )
+        self._require_fresh()
+        if self._read() != _Collection(self._own, is_running=True):
+            raise ArtifactError(_INTERRUPTED)
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects; ArtifactError as soon as others may have gone on."""
+        for start in range(0, len(keys), _PER_LOOK):
+            self.require_alone()
+            self._objects.remove(keys[start : start + _PER_LOOK], self._require_fresh)
 
     def now(self) -> float:
         """The time by the store's own clock; of a process that is alone in it."""
@@ -95,6 +137,9 @@ class StoreLock:
 
     def _await_epoch(self, mark: str) -> str:
         found = self._read()
+        if not found.epoch:  # nobody has ever used this store; another one's record is not its own
+            self._objects.create(_COLLECTION, _encode(_Collection(token_hex(16))))
+            found = self._read()
         if not found.is_running:
             return found.epoch
         began = time.monotonic()
@@ -102,7 +147,9 @@ class StoreLock:
         offset = 0.0 if own is None else own.modified_at
         while self._is_collected(offset + time.monotonic() - began):
             if time.monotonic() - began > _PATIENCE_SECONDS:
-                raise ArtifactError("the artifact store is being cleared; repeat this afterwards")
+                raise StoreUnreachableError(
+                    "the artifact store is being cleared; repeat this afterwards"
+                )
             time.sleep(_LOOK_SECONDS)
             found = self._read()
         return found.epoch
@@ -110,12 +157,12 @@ class StoreLock:
     def _is_collected(self, now: float) -> bool:
         """Whether a collector is at work that lives."""
         at = self._objects.find(_COLLECTION)
-        if at is None or now - at.modified_at > _COLLECTOR_SECONDS:
+        if at is None or now - at.modified_at > self._collector_seconds:
             return False
         return self._read().is_running
 
     def _users(self) -> int:
-        since = self._objects_now() - _USER_SECONDS
+        since = self._objects_now() - self._user_seconds
         return sum(mark.modified_at > since for mark in self._objects.list_below(_USERS))
 
     def _objects_now(self) -> float:
@@ -129,13 +176,27 @@ class StoreLock:
         data = self._objects.read(_COLLECTION)
         try:
             return _Collection() if data is None else _Collection(**json.loads(data))
-        except (ValueError, TypeError):
-            return _Collection()
+        except (ValueError, TypeError):  # half of it may be written; its age tells
+            return _Collection(token_hex(16), is_running=True)
+
+    def _renew(self) -> None:
+        # What others may have taken for dead must not rise again: they have gone on.
+        with suppress(ArtifactError):
+            self.require_alone()
+            self._say(_Collection(self._own, is_running=True))
+
+    def _require_fresh(self) -> None:
+        if _clock() - self._renewed_at > self._collector_seconds / 2:
+            raise ArtifactError(_INTERRUPTED)
 
     def _say(self, collection: _Collection) -> None:
         began = _clock()
-        self._objects.write(_COLLECTION, json.dumps(asdict(collection)).encode())
+        self._objects.write(_COLLECTION, _encode(collection))
         self._renewed_at = began
+
+
+def _encode(collection: _Collection) -> bytes:
+    return json.dumps(asdict(collection)).encode()
 
 
 @contextmanager

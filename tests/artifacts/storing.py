@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import resource
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -14,11 +15,15 @@ from typing import Any
 import s3fs  # noqa: F401 - loaded once, by the server
 
 from airflow_mltrain import ScriptRunConfig, Workspace, submission
+from airflow_mltrain.artifacts.objects import Objects
 from airflow_mltrain.artifacts.opening import open_store
+from airflow_mltrain.artifacts.store_lock import StoreLock
+from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import SubmissionKey
-from airflow_mltrain.settings import Settings
+from airflow_mltrain.settings import Settings, StoreUrl
 
+COLLECTOR_SECONDS = 3.0
 OCCASION = Occasion(SubmissionKey("retrain", "scheduled__2026-01-01", "train"), "first/0")
 FILES = {"log": b"line\n" * 100, "outputs/model": b"weights" * 1000, "outputs/b": b"b"}
 
@@ -76,3 +81,15 @@ def keep_large(settings: Settings, source: Path, report: Path) -> None:
     with report.with_suffix(".copy").open("rb") as copy:
         digest = hashlib.file_digest(copy, "sha256").hexdigest()
     report.write_text(f"{used} {digest}")
+
+
+def clear(folder: Path, key: str) -> None:
+    """Clear a store at leisure; it is to be put to sleep as soon as `clearing` is there."""
+    lock = StoreLock(Objects(StoreUrl("local", str(folder))), collector_seconds=COLLECTOR_SECONDS)
+    with lock.alone(0.0):
+        (folder / "clearing").touch()
+        time.sleep(2 * COLLECTOR_SECONDS)  # in which it is renewed, awake or woken up
+        try:
+            lock.remove([key])
+        except ArtifactError as error:
+            (folder / "refused").write_text(str(error))

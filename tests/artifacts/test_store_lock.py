@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from airflow_mltrain.artifacts.objects import Objects
 from airflow_mltrain.artifacts.store_lock import StoreLock
 from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.settings import StoreUrl
+from tests.artifacts import storing
 from tests.services.patience import PATIENCE_SECONDS
 
 _LONG_SECONDS = 2 * 3600.0
@@ -53,7 +58,7 @@ def test_a_killed_collector_keeps_nobody_out_and_begins_an_epoch(folder: Path) -
     with lock_of(folder).used() as after:
         pass
 
-    assert after != before
+    assert after.epoch != before.epoch
 
 
 def test_a_collection_is_waited_for_and_ends_the_epoch(folder: Path) -> None:
@@ -62,8 +67,8 @@ def test_a_collection_is_waited_for_and_ends_the_epoch(folder: Path) -> None:
 
     def use() -> None:
         begun.set()
-        with lock_of(folder).used() as epoch:
-            epochs.append(epoch)
+        with lock_of(folder).used() as mine:
+            epochs.append(mine.epoch)
 
     with lock_of(folder).used() as before:
         pass
@@ -79,7 +84,7 @@ def test_a_collection_is_waited_for_and_ends_the_epoch(folder: Path) -> None:
     user.join()
 
     assert got_in == []
-    assert epochs != [before]
+    assert epochs != [before.epoch]
     assert len(epochs) == 1
 
 
@@ -100,3 +105,74 @@ def test_a_collector_that_others_took_for_dead_removes_nothing_more(folder: Path
             assert is_alone
             with pytest.raises(ArtifactError, match="interrupted"):
                 slow.require_alone()
+
+
+def test_a_collector_that_slept_does_not_rise_again(folder: Path) -> None:
+    # given: a machine that falls asleep while it clears the store, and somebody who goes on
+    objects = Objects(StoreUrl("local", str(folder)))
+    objects.write("blobs/needed", b"by a run that is about to be recorded")
+    process = storing.start({}, storing.clear, folder, "blobs/needed")
+    wait_for(folder / "clearing")
+    os.kill(process.pid or 0, signal.SIGSTOP)
+
+    # when: it wakes up, and has the time to renew what it believes to have
+    with StoreLock(objects, collector_seconds=storing.COLLECTOR_SECONDS).used():
+        os.kill(process.pid or 0, signal.SIGCONT)
+        process.join(PATIENCE_SECONDS)
+        is_there = objects.find("blobs/needed") is not None
+
+    # then
+    assert is_there
+    assert "interrupted" in (folder / "refused").read_text()
+
+
+def test_who_could_not_renew_a_mark_for_long_records_nothing(folder: Path) -> None:
+    with StoreLock(Objects(StoreUrl("local", str(folder))), user_seconds=1.0).used() as use:
+        use.require()
+        while not (folder / "lock/using").is_file():  # then every renewal fails
+            shutil.rmtree(folder / "lock/using", ignore_errors=True)
+            with suppress(OSError):
+                (folder / "lock/using").touch(exist_ok=False)
+
+        with pytest.raises(ArtifactError, match="may have been removed"):
+            while_waiting(use.require)
+
+
+def test_half_a_collection_keeps_users_out(folder: Path) -> None:
+    (folder / "lock").mkdir(parents=True)
+    (folder / "lock/collection.json").write_bytes(b'{"epo')
+    got_in = threading.Event()
+
+    def use() -> None:
+        with lock_of(folder).used():
+            got_in.set()
+
+    user = threading.Thread(target=use)
+    user.start()
+    while_waiting(lambda: got_in.is_set() or next((folder / "lock/using").iterdir()), until=True)
+    was_in = got_in.wait(1.0)
+    (folder / "lock/collection.json").write_text('{"epoch": "next", "is_running": false}')
+    user.join()
+
+    assert not was_in
+    assert got_in.is_set()
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def while_waiting(call: Callable[[], object], *, until: bool = False) -> None:
+    """Call it again and again, until it works where that is awaited, else until it raises."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            call()
+        except (OSError, StopIteration):
+            time.sleep(0.01)
+        else:
+            if until:
+                return
+            time.sleep(0.01)

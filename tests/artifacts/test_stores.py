@@ -196,3 +196,25 @@ def test_a_removed_run_is_gone_with_all_that_it_had(opening: Opening) -> None:
     kept = opening().find_run("run_2")
     assert kept is not None
     assert kept.read("outputs/a") == b"a"
+
+
+def test_a_machine_that_knew_another_store_sends_everything(
+    settings: Settings, tmp_path: Path
+) -> None:
+    # given: one project, and one cache
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "train.py").write_text("print('trained')")
+    first, second = (
+        replace(settings, artifacts_url=StoreUrl("local", f"{tmp_path}/{name}"))
+        for name in ("first", "second")
+    )
+    open_store(first).take_snapshot(project, max_bytes=1_000_000)
+
+    # when
+    snapshot = open_store(second).take_snapshot(project, max_bytes=1_000_000)
+
+    # then
+    elsewhere = open_store(replace(second, artifacts=tmp_path / "cache elsewhere"))
+    elsewhere.restore_snapshot(snapshot.snapshot_id, tmp_path / "restored")
+    assert (tmp_path / "restored/train.py").read_text() == "print('trained')"
