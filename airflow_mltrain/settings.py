@@ -27,7 +27,7 @@ class StoreUrl:
 
     @classmethod
     def parse(cls, option: str, given: str) -> StoreUrl:
-        """The URL; ConfigurationError, which does not show it, where a secret is in it."""
+        """The URL; ConfigurationError, which shows no secret, where it is none."""
         scheme, _, rest = given.partition("://")
         place, slash, path = rest.partition("/")
         user, at, host = place.rpartition("@")
@@ -37,12 +37,17 @@ class StoreUrl:
                 f"and recorded; write {scheme}://connection@bucket/prefix, with the id of an "
                 "Airflow connection that has them, or give them in the environment"
             )
+        if "::" in scheme:
+            raise ConfigurationError(
+                f"[{SECTION}] {option} = {given!r}: a chain of file systems is no store, as one "
+                "of them may keep what has changed in another; name the last of them alone"
+            )
         if (at and not user) or not (host + path).strip("/"):
             raise ConfigurationError(
                 f"[{SECTION}] {option} = {given!r}: name a bucket and a prefix, such as "
                 "s3://bucket/mltrain"
             )
-        return cls(scheme, f"{host}{slash}{path}".rstrip("/"), user or None)
+        return cls(scheme.lower(), f"{host}{slash}{path}".rstrip("/"), user or None)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,14 @@ def test_artifacts_may_lie_at_a_url_with_a_cache_on_this_machine(
 
 
 @pytest.mark.parametrize(
-    "given", ["s3://me:hunter2@bucket/runs", "s3://bucket/runs?secret=hunter2", "s3://", "s3:///"]
+    "given",
+    [
+        "s3://me:hunter2@bucket/runs",
+        "s3://bucket/runs?secret=hunter2",
+        "s3://",
+        "s3:///",
+        "simplecache::s3://bucket",
+    ],
 )
 def test_a_url_with_a_secret_or_without_a_place_is_refused(
     monkeypatch: pytest.MonkeyPatch, given: str

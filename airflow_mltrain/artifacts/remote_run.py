@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,7 +49,7 @@ class RunManifest:
     def of(cls, folder: Path) -> RunManifest:
         """What lies in a folder; other things than files, folders and links are left out."""
         files, directories, links = [], {}, {}
-        for place, names, others in os.walk(folder):
+        for place, names, others in os.walk(folder, onerror=_raise):
             for entry in (*names, *others):
                 path = Path(place, entry)
                 name = path.relative_to(folder).as_posix()
@@ -72,8 +72,12 @@ class RunManifest:
         files = tuple(StoredFile(**file) for file in found["files"])
         manifest = cls(files, dict(found["directories"]), dict(found["links"]))
         names = (*(file.name for file in files), *manifest.directories, *manifest.links)
-        if not all(map(_is_inside, names)):
+        parents = {os.fspath(parent) for name in names for parent in PurePosixPath(name).parents}
+        others = {*manifest.links, *(file.name for file in files)}
+        if not all(map(_is_inside, names)) or parents & others:
             raise ValueError("it names a file outside of the run")
+        if len({*names}) != len(names):
+            raise ValueError("it names a file twice")
         return manifest
 
     def encode(self) -> bytes:
@@ -239,6 +243,10 @@ def store_files(objects: Objects, run_id: str, folder: Path, manifest: RunManife
     for file in wanted:
         if file.size >= _LARGE_BYTES:  # in parts, side by side: one file at a time is enough
             upload(file)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_inside(name: str) -> bool:
