@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
@@ -29,6 +29,8 @@ _RENEWED_SECONDS: Final = 3600.0
 _UNUSED_SECONDS: Final = 7 * 24 * 3600.0
 _LOOK_SECONDS: Final = 24 * 3600.0
 _LARGE_BYTES: Final = 4 << 20
+_SMALL_BYTES: Final = 64 << 10
+_SOME: Final = 16
 
 
 class LostCopyError(Exception):
@@ -149,11 +151,30 @@ class RemoteBlobs:
     def _send(self, digest: str) -> None:
         self._objects.upload(self.cache.path(digest), _key(FILES, digest))
 
-    def _lacking(self, digests: Collection[str]) -> list[str]:
+    def _lacking(self, digests: Sequence[str]) -> list[str]:
+        """What the store lacks; small ones that it may have count as lacking where it has few.
+
+        Where it has none of the first it is asked for, asking for each costs more than sending it.
+        """
+        some, others = digests[:_SOME], digests[_SOME:]
+        lacking = self._asked_for(some)
+        unasked: list[str] = []
+        if len(lacking) == len(some):
+            unasked = [digest for digest in others if self._has_small_copy(digest)]
+            others = sorted(set(others).difference(unasked))
+        return [*lacking, *self._asked_for(others), *unasked]
+
+    def _asked_for(self, digests: Sequence[str]) -> list[str]:
         found = self._objects.for_each(
             lambda digest: self._objects.find(_key(FILES, digest)), digests
         )
         return [digest for digest, one in zip(digests, found, strict=True) if one is None]
+
+    def _has_small_copy(self, digest: str) -> bool:
+        try:
+            return self.cache.path(digest).stat().st_size < _SMALL_BYTES
+        except OSError:
+            return False
 
     def _find(self, digest: str) -> str | None:
         """Where a blob lies; snapshots are few, and asked for last."""

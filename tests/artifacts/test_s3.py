@@ -159,6 +159,25 @@ def test_only_what_changed_is_sent(
     assert blobs_sent(object_store) == 1
 
 
+def test_a_store_that_has_next_to_nothing_is_not_asked_for_every_file(
+    workspace: Workspace, project: Path, object_store: ObjectStore, place: str
+) -> None:
+    # given
+    for number in range(100):
+        (project / f"more_{number}.py").write_text(f"MORE = {number}")
+    (project / "large.bin").write_bytes(os.urandom(100_000))
+
+    # when
+    submit(workspace, project)
+
+    # then
+    asked = [seen.path for seen in object_store.seen if seen.method == "HEAD"]
+    large = hashlib.sha256((project / "large.bin").read_bytes()).hexdigest()
+    assert len([path for path in asked if "/blobs/" in path]) in (16, 17)
+    assert blobs_sent(object_store) == 122
+    assert large in {key[3:] for key in object_store.objects(f"{place}/blobs")}
+
+
 def test_a_blob_that_was_removed_is_sent_again(
     workspace: Workspace,
     settings: Settings,
