@@ -103,6 +103,8 @@ def test_a_large_sparse_file_arrives_in_bounded_memory(tmp_path: Path, destinati
     # then
     arrived = destination / "outputs" / "sparse"
     assert arrived.stat().st_size == 100 * _MEBIBYTE + 3
+    assert arrived.stat().st_blocks * 512 < _MEBIBYTE
+    assert arrived.read_bytes().strip(b"\0") == b"end"
     assert peak < 4 * _MEBIBYTE
 
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, Optional
 from .delivery import ENTRY_LENGTH
 
 _MOST_DESCRIPTION_BYTES = 64 * 1024
+_BLOCK_BYTES = 4096
 _TOPS = ("log", "outputs", "logs")
 _NONSENSE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
@@ -106,8 +107,9 @@ class ReceivedTree:
             os.lseek(descriptor, begin, os.SEEK_SET)
             self._files[path] = begin
             for chunk in body.pour(size - begin):
-                _write_all(descriptor, chunk)
+                _write_or_skip(descriptor, chunk)
                 self._files[path] += len(chunk)
+            os.ftruncate(descriptor, size)
             os.fchmod(descriptor, (int(entry["mode"]) & 0o777) | 0o600)
         finally:
             os.close(descriptor)
@@ -149,6 +151,14 @@ def _description(body: "_Body", count: int) -> Dict[str, Any]:
     if count > _MOST_DESCRIPTION_BYTES:
         raise ValueError("a description without end")
     return dict(json.loads(body.read(count)))
+
+
+def _write_or_skip(descriptor: int, content: memoryview) -> None:
+    """Leave a hole for zeros: a sparse file may be much larger than any disk."""
+    if bytes(content[:_BLOCK_BYTES]).strip(b"\0") or bytes(content).strip(b"\0"):
+        _write_all(descriptor, content)
+    else:
+        os.lseek(descriptor, len(content), os.SEEK_CUR)
 
 
 def _write_all(descriptor: int, content: memoryview) -> None:

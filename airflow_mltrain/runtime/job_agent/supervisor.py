@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LEFTOVER_GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
+_SCANT_BYTES = 64 * 1024
 _REASON_CHARACTERS = 4000
 _CHECKOUT_PROCESSES = 4
 
@@ -269,7 +270,17 @@ class Supervisor:
         why = self._folder.read_script_fault()
         if why and not self._is_of_script(code):
             return "Failed", why
+        why = why or self._shortage()
         return "Failed", "exit code {}{}".format(code, ": " + why if why else "")
+
+    def _shortage(self) -> Optional[str]:
+        """That the disk is full, for which the log of the job may have had no room."""
+        try:
+            disk = os.statvfs(self._folder.path)
+        except OSError:  # the script may have removed it
+            return None
+        is_full = disk.f_bavail * disk.f_frsize < _SCANT_BYTES
+        return "no space is left on the disk that has its folder" if is_full else None
 
     def _suspicion(self, number: int) -> str:
         if number != signal.SIGKILL:

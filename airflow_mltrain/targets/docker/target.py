@@ -50,6 +50,7 @@ class _Begun:
 
     image: Image
     stream: Future[EngineStream | None]
+    is_on_its_engine: Future[bool]
 
 
 class DockerTarget(RemoteMachine):
@@ -116,18 +117,15 @@ class DockerTarget(RemoteMachine):
 
     def prepare(self, job: Job, preparation: Preparation) -> Mapping[str, str]:
         """As `ComputeTarget` says; the job's container begins here, and waits for the job."""
+        engine_id = self._engine.id  # that the run was recorded with
         base = self._images.provide(job.image, preparation)
         self._agent.learn(base.id)
         image = self._environments.find(base, job.environment)
         labels = {} if image else self._environments.labels(base, job.environment)
-        begun: Future[EngineStream | None] = Future()
-        self._begun[job.run_id] = _Begun(base, begun)
-        threading.Thread(
-            target=self._begin,
-            args=(job, image or base, labels, begun),
-            name="mltrain-container",
-            daemon=True,
-        ).start()
+        stream = _in_background(lambda: self._containers.begin(job, image or base, labels))
+        # What is known may be a minute old, and another engine answer under that address by now.
+        is_on_its_engine = _in_background(lambda: self._engine.ask_id() == engine_id)
+        self._begun[job.run_id] = _Begun(base, stream, is_on_its_engine)
         return base.facts
 
     def start(self, job: Job) -> bool:
@@ -138,6 +136,7 @@ class DockerTarget(RemoteMachine):
         try:
             spec = self._spec(job, begun.image)
             stream = begun.stream.result()
+            self._require_engine(job.run_id, begun)
             if stream is not None and send_order(stream, job, spec):
                 return True
             is_startable = self._lay_down(job, spec)
@@ -146,6 +145,14 @@ class DockerTarget(RemoteMachine):
             return is_startable
         finally:
             self._begun.pop(job.run_id, None)
+
+    def _require_engine(self, run_id: str, begun: _Begun) -> None:
+        if not begun.is_on_its_engine.result():
+            self._containers.remove(run_id)  # which would wait there for its job in vain
+            raise self._engine.unreachable(
+                f"another {self._label} answers than the one that run {run_id} is for; repeat "
+                "this when that one is back"
+            )
 
     def _lay_down(self, job: Job, spec: Mapping[str, Any]) -> bool:
         if job.environment is not None:
@@ -224,18 +231,6 @@ class DockerTarget(RemoteMachine):
     def _no_begin(self, why: str) -> JobStartError:
         return JobStartError(f"compute target {self.name!r} ({self._label}): {why}")
 
-    def _begin(
-        self,
-        job: Job,
-        image: Image,
-        labels: Mapping[str, str],
-        begun: Future[EngineStream | None],
-    ) -> None:
-        try:
-            begun.set_result(self._containers.begin(job, image, labels))
-        except BaseException as error:  # noqa: BLE001 - whoever starts the job gets it
-            begun.set_exception(error)
-
     def _spec(self, job: Job, base: Image) -> dict[str, Any]:
         spec = spec_of(
             job,
@@ -270,6 +265,20 @@ class DockerTarget(RemoteMachine):
         ending = self._containers.find_ending(run_id)
         if ending is not None:
             self._ask("bury", run_id=run_id, reason=ending.reason, exit_code=ending.exit_code)
+
+
+def _in_background(work: Callable[[], _Result]) -> Future[_Result]:
+    """What `work` gives, or raises, when it is asked for; this process may end before."""
+    done: Future[_Result] = Future()
+
+    def settle() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever asks gets it
+            done.set_exception(error)
+
+    threading.Thread(target=settle, name="mltrain-container", daemon=True).start()
+    return done
 
 
 def _remake(
