@@ -10,7 +10,7 @@ from airflow_mltrain import ScriptRunConfig, SecretReference
 from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOperator
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-INDEX = "http://ada:${CANARY_INDEX}@127.0.0.1:9/simple/"  # nothing is installed from it
+INDEX = "http://ada:${CANARY_INDEX}@127.0.0.1:9/packages/"  # nothing is installed from it
 
 for _kind in ("local", "ssh", "key_file", "docker", "spark"):
     _config = ScriptRunConfig(SCRIPTS, "canary.py", ["{{ params.decoy }}"])
