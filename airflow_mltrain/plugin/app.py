@@ -181,21 +181,24 @@ async def _answer_unknown_run(request: Request, error: Exception) -> Response:
 
 
 async def _answer_unavailable(request: Request, error: Exception) -> Response:
-    log.error("%s cannot be shown: %s", request.url.path, error)
-    text = (
-        "Runs go on all the same. Reload this page in a while; "
-        "the log of Airflow's api-server has the reason."
+    return _message_for_now(
+        request, error, "The run history cannot be read now", "Runs go on all the same."
     )
-    return _message(request, 503, "The run history cannot be read now", text)
 
 
 async def _answer_no_artifacts(request: Request, error: Exception) -> Response:
-    log.error("%s cannot be shown: %s", request.url.path, error)
-    text = (
-        "What was kept of the run is there all the same. Reload this page in a while; "
-        "the log of Airflow's api-server has the reason."
+    return _message_for_now(
+        request,
+        error,
+        "The artifact store does not answer now",
+        "What was kept of the run is there all the same.",
     )
-    return _message(request, 503, "The artifact store does not answer now", text)
+
+
+def _message_for_now(request: Request, error: Exception, heading: str, comfort: str) -> Response:
+    log.error("%s cannot be shown: %s", request.url.path, error)
+    hint = "Reload this page in a while; the log of Airflow's api-server has the reason."
+    return _message(request, 503, heading, f"{comfort} {hint}")
 
 
 def _message(request: Request, status: int, title: str, text: str) -> Response:
