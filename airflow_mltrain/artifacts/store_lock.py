@@ -107,13 +107,9 @@ class StoreLock:
             return
         epoch = self._own = token_hex(16)
         try:
-            self._say(_Collection(epoch, is_running=True))
-            deadline = time.monotonic() + patience_seconds
-            while (users := self._users()) and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
-                self._say(_Collection(epoch, is_running=True))
+            is_alone = self._claim(epoch, patience_seconds)
             with _renewing(self._renew, self._collector_seconds / 6):
-                yield not users
+                yield is_alone
         finally:
             if self._read().epoch == epoch:
                 self._say(_Collection(token_hex(16)))
@@ -134,6 +130,20 @@ class StoreLock:
     def now(self) -> float:
         """The time by the store's own clock; of a process that is alone in it."""
         return self._objects_now()
+
+    def _claim(self, epoch: str, patience_seconds: float) -> bool:
+        """Whether this process is the one that clears the store, and users have left it."""
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            self._say(_Collection(epoch, is_running=True))
+            # In which others who have seen no collector either say so: the last of them it is.
+            time.sleep(_LOOK_SECONDS)
+            if self._read().epoch != epoch:
+                return False
+            if not self._users():
+                return True
+            if time.monotonic() >= deadline:
+                return False
 
     def _await_epoch(self, mark: str) -> str:
         found = self._read()

@@ -19,6 +19,7 @@ from airflow_mltrain.artifacts.store_lock import StoreLock
 from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.settings import StoreUrl
 from tests.artifacts import storing
+from tests.services.jobs import wait_for
 from tests.services.patience import PATIENCE_SECONDS
 
 _LONG_SECONDS = 2 * 3600.0
@@ -96,6 +97,32 @@ def test_two_do_not_clear_a_store_at_once(folder: Path) -> None:
         assert is_third
 
 
+def test_of_two_that_begin_to_clear_a_store_in_one_moment_the_last_one_does(folder: Path) -> None:
+    # given: a collector that has found nobody at it, and another that has not either
+    collection = folder / "lock/collection.json"
+    other = json.dumps({"epoch": "another's", "is_running": True})
+    answers: list[bool] = []
+
+    def collect() -> None:
+        with lock_of(folder).alone(PATIENCE_SECONDS) as is_alone:
+            answers.append(is_alone)
+
+    collector = threading.Thread(target=collect)
+    with lock_of(folder).used():
+        collector.start()
+        wait_for(lambda: json.loads(collection.read_text())["is_running"])
+
+        # when
+        collection.write_text(other)
+    while collector.is_alive():
+        collection.write_text(other)
+        time.sleep(0.01)
+
+    # then
+    assert answers == [False]
+    assert json.loads(collection.read_text())["epoch"] == "another's"
+
+
 def test_a_collector_that_others_took_for_dead_removes_nothing_more(folder: Path) -> None:
     slow = lock_of(folder)
     with slow.alone(0.0):
@@ -112,7 +139,7 @@ def test_a_collector_that_slept_does_not_rise_again(folder: Path) -> None:
     objects = Objects(StoreUrl("local", str(folder)))
     objects.write("blobs/needed", b"by a run that is about to be recorded")
     process = storing.start({}, storing.clear, folder, "blobs/needed")
-    wait_for(folder / "clearing")
+    wait_for((folder / "clearing").exists)
     os.kill(process.pid or 0, signal.SIGSTOP)
 
     # when: it wakes up, and has the time to renew what it believes to have
@@ -156,12 +183,6 @@ def test_half_a_collection_keeps_users_out(folder: Path) -> None:
 
     assert not was_in
     assert got_in.is_set()
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def while_waiting(call: Callable[[], object], *, until: bool = False) -> None:
