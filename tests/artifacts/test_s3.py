@@ -215,6 +215,23 @@ def test_copies_that_were_removed_are_made_again(
     assert f"{digest[:2]}/{digest}" in object_store.objects(f"{place}/blobs")
 
 
+class _Killer:
+    """Kills a process as it is about to make its request of that number."""
+
+    def __init__(self, process: ForkServerProcess, number: int) -> None:
+        self._process = process
+        self._number = number
+        self.is_late = True  # it makes fewer
+
+    def __call__(self, seen: Seen, count: int) -> str | None:
+        del seen
+        if count != self._number:
+            return None
+        self.is_late = False
+        os.kill(self._process.pid or 0, signal.SIGKILL)
+        return "before"
+
+
 def test_whenever_who_stores_a_run_is_killed_the_next_one_completes_it(
     settings: Settings, object_store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -227,26 +244,12 @@ def test_whenever_who_stores_a_run_is_killed_the_next_one_completes_it(
         object_store.forget()
         url = StoreUrl("s3", object_store.new_prefix())
         trial = replace(settings, artifacts_url=url, artifacts=tmp_path / str(number))
-        strikes: list[Seen] = []
         process = storing.start(variables, storing.keep_run, trial, storing.FILES)
-
-        def strike(
-            seen: Seen,
-            count: int,
-            at: int = number,
-            struck: list[Seen] = strikes,
-            storer: ForkServerProcess = process,
-        ) -> str | None:
-            if count != at:
-                return None
-            struck.append(seen)
-            os.kill(storer.pid or 0, signal.SIGKILL)
-            return "before"
-
+        killer = _Killer(process, number)
         # when: the process begins to ask only after it has a relay that strikes
-        object_store.strike = strike
+        object_store.strike = killer
         end_of(process)
-        is_over = not strikes
+        is_over = killer.is_late
         object_store.forget()
         kept = open_store(trial).find_run("run_1")
         visible.append(kept is not None)
@@ -281,25 +284,11 @@ def test_whenever_who_submits_is_killed_the_retry_goes_on(
             artifacts=folder / "cache",
             local_root=folder / "local",
         )
-        strikes: list[Seen] = []
         process = storing.start(variables, storing.submit, trial, project)
-
-        def strike(
-            seen: Seen,
-            count: int,
-            at: int = number,
-            struck: list[Seen] = strikes,
-            submitter: ForkServerProcess = process,
-        ) -> str | None:
-            if count != at:
-                return None
-            struck.append(seen)
-            os.kill(submitter.pid or 0, signal.SIGKILL)
-            return "before"
-
-        object_store.strike = strike
+        killer = _Killer(process, number)
+        object_store.strike = killer
         end_of(process)
-        is_over = not strikes
+        is_over = killer.is_late
         object_store.forget()
         workspace = Workspace(trial)
         recorded = list(workspace.history.read_runs())
