@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,13 @@ def airflow_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "airflow home"
     monkeypatch.setenv("AIRFLOW_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open() -> Iterator[None]:
+    """What a module leaves open is found at its end, and not in some later test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.crash.gate import Roll, Step
 from tests.crash.ground import Ground, fork_server
@@ -16,6 +16,7 @@ from tests.crash.verdict import Table
 from tests.crash.victim import Victim
 
 _AT_ONCE = 4
+_DRAWS = 6  # of a moment, until somebody is hit
 _numbers = itertools.count(1)
 
 
@@ -81,10 +82,27 @@ class Campaign:
         """Play trials side by side, and enter them into the table."""
         wanted = list(plots)
         with ThreadPoolExecutor(self.at_once) as pool:
-            for result in pool.map(self.play, wanted):
+            for result in itertools.chain.from_iterable(pool.map(self._play_until_hit, wanted)):
                 victims = [strike.victim.name for strike in result.hits]
                 self.table.add(self.ground.target, victims, result.verdict)
         self.wanted += sum(len(plot.strikes) for plot in wanted)
+
+    def _play_until_hit(self, plot: Plot) -> list[Result]:
+        """Play it again while a strike at some time finds nobody, as it was soon over."""
+        results: list[Result] = []
+        while plot.strikes and len(results) < _DRAWS:
+            result = self.play(plot)
+            results.append(result)
+            missed = (one for one in plot.strikes if one not in result.hits)
+            plot = replace(
+                plot,
+                strikes=tuple(
+                    replace(one, moment=self._random.uniform(0.0, result.seconds[one.role]))
+                    for one in missed
+                    if not isinstance(one.moment, Step) and one.role in result.seconds
+                ),
+            )
+        return results
 
     def at_steps(
         self,

@@ -33,6 +33,7 @@ try:
     fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
 except OSError:
     note("overlap")
+    open(diary + ".overlap", "w").close()
 run = mltrain.Run.get_context()
 for number in range({LINES}):
     say(b"line %d \\xff\\n" % number)
@@ -58,6 +59,7 @@ class Story:
     seconds: float = 0.3
     exit_code: int = 0
     preemptions: int = 0  # before it comes to that exit code
+    is_held: bool = False  # it goes on until another generation has begun beside it
 
     def arguments(self, diary: str) -> list[str]:
         """Its arguments; the diary has a line for each beginning and each end.
@@ -65,7 +67,8 @@ class Story:
         And for each that began before another had ended. With the name of a file behind them, it
         goes on until there is that file.
         """
-        return [diary, str(self.seconds), str(self.exit_code), str(self.preemptions)]
+        told = [diary, str(self.seconds), str(self.exit_code), str(self.preemptions)]
+        return [*told, f"{diary}.overlap"] if self.is_held else told
 
     def exit_code_of(self, generation: int) -> int:
         """What the script is to end with, where each generation goes on from a preempted one."""

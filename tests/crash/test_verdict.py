@@ -40,7 +40,7 @@ def test_a_planted_fault_is_seen(
     assert result.verdict.counts[kind] > 0, result.verdict.words
 
 
-@pytest.mark.parametrize("story", [Story(), Story(seconds=2, exit_code=3)])
+@pytest.mark.parametrize("story", [Story(), Story(exit_code=3, is_held=True)])
 def test_a_retry_that_does_not_adopt_its_run_is_seen(local_ground: Ground, story: Story) -> None:
     # given
     campaign = Campaign(local_ground)

@@ -157,13 +157,21 @@ class Relay:
         self._open: list[socket.socket] = []
         self._server = socket.create_server((_HOST, 0))
         self.address = f"{_HOST}:{self._server.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._serve, daemon=True)]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._threads[0].start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)  # wakes who waits for a call, as closing does not
+        self._threads[0].join()
         self._server.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        for end in self._open:
+            end.close()
 
     def cut(self) -> None:
         """End every connection there is."""
@@ -189,7 +197,9 @@ class Relay:
             ends = (driver, submitter)
             self._open += ends
             for source, sink, look in ((*ends, self._keep), (*reversed(ends), self._look)):
-                threading.Thread(target=_pump, args=(source, sink, look), daemon=True).start()
+                pump = threading.Thread(target=_pump, args=(source, sink, look), daemon=True)
+                self._threads.append(pump)
+                pump.start()
 
     def _keep(self, _content: bytes) -> tuple[bool, bool]:
         return not self.is_stalled, False
