@@ -6,6 +6,7 @@ Then how fast metrics arrive in the run history, from a script that does nothing
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -58,20 +59,37 @@ sys.stderr.write(str(times[len(times) // 2] / 1000))
 """
 
 # One step of training a small neural network: 128 rows, 64 inputs, 64 hidden units, one output.
+# All ways take turns of a tenth of a second in one process, so that none has a slower machine.
 _LOOP = """
-import sys, time, numpy
+import json, sys, time, numpy
+points, ways = int(sys.argv[1]), json.loads(sys.argv[2])
 random = numpy.random.default_rng(0)
 rows, truth = random.normal(size=(128, 64)), random.random((128, 1))
 first, second = random.normal(size=(64, 64)) / 8, random.normal(size=(64, 1)) / 8
-began = time.perf_counter()
-for step in range(int(sys.argv[1])):
-    hidden = numpy.tanh(rows @ first)
-    wrong = hidden @ second - truth
-    back = (wrong @ second.T) * (1 - hidden * hidden)
-    second -= 0.01 * (hidden.T @ wrong) / 128
-    first -= 0.01 * (rows.T @ back) / 128
-    log(step, float(numpy.mean(wrong * wrong)))
-sys.stderr.write(str(time.perf_counter() - began))
+
+def train(steps, log):
+    global first, second
+    for step in steps:
+        hidden = numpy.tanh(rows @ first)
+        wrong = hidden @ second - truth
+        back = (wrong @ second.T) * (1 - hidden * hidden)
+        second -= 0.01 * (hidden.T @ wrong) / 128
+        first -= 0.01 * (rows.T @ back) / 128
+        log(step, float(numpy.mean(wrong * wrong)))
+
+logs = {}
+for way, code in ways.items():
+    exec(code, names := {})
+    logs[way] = names["log"]
+sums = dict.fromkeys(logs, 0.0)
+turn = list(logs)
+for begin in range(0, points, 1000):
+    for way in turn:
+        began = time.perf_counter()
+        train(range(begin, begin + 1000), logs[way])
+        sums[way] += time.perf_counter() - began
+    turn.append(turn.pop(0))
+sys.stderr.write(json.dumps(sums))
 """
 
 _FLOOD = """
@@ -94,7 +112,7 @@ def main() -> None:
         os.environ["AIRFLOW_HOME"] = folder
         _measure_import(arguments.rounds)
         _measure_calls(Path(folder), arguments.rounds)
-        _measure_loop(Path(folder), arguments.loop, arguments.rounds)
+        _measure_loop(Path(folder), arguments.loop)
         _measure_arrival(Path(folder), arguments.points)
 
 
@@ -117,15 +135,11 @@ def _measure_calls(folder: Path, rounds: int) -> None:
     _show(medians, "mltrain; to reach: 20 microseconds")
 
 
-def _measure_loop(folder: Path, points: int, rounds: int) -> None:
-    # In turns, so that a machine that grows slower does so for all of them.
-    sums = dict.fromkeys(_WAYS, 0.0)
-    share = points // rounds
-    for _ in range(rounds):
-        for way, code in _WAYS.items():
-            sums[way] += float(_run(["-c", f"{code}\n{_LOOP}", str(share)], folder).stderr)
-    unit = sums["nothing"] / (share * rounds) * 1e6
-    print(f"a loop that logs {share * rounds:,} points, a step of {unit:.0f} us each, in seconds")
+def _measure_loop(folder: Path, points: int) -> None:
+    answer = _run(["-c", _LOOP, str(points), json.dumps(_WAYS)], folder).stderr
+    sums: dict[str, float] = json.loads(answer)
+    unit = sums["nothing"] / points * 1e6
+    print(f"a loop that logs {points:,} points, a step of {unit:.0f} us each, in seconds")
     _show(sums, f"slower by {sums['mltrain'] / sums['nothing'] - 1:.1%}; to reach: 10%")
 
 
