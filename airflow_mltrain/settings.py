@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from airflow_mltrain.errors import ConfigurationError
 
 SECTION = "mltrain"
+
+_AZURE: Final = ("abfs", "abfss", "az")
+_AZURE_ACCOUNT: Final = re.compile(r"[a-z0-9-]+\.(dfs|blob)\.core\.windows\.net")
+_AZURE_CONTAINER: Final = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*|\$(root|web)")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,11 @@ class StoreUrl:
     def __str__(self) -> str:
         user = "" if self.conn_id is None else f"{self.conn_id}@"
         return f"{self.scheme}://{user}{self.path}"
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether its path may begin with `container@account.dfs.core.windows.net`."""
+        return self.scheme in _AZURE
 
     @classmethod
     def parse(cls, option: str, given: str) -> StoreUrl:
@@ -47,7 +57,17 @@ class StoreUrl:
                 f"[{SECTION}] {option} = {given!r}: name a bucket and a prefix, such as "
                 "s3://bucket/mltrain"
             )
-        return cls(scheme.lower(), f"{host}{slash}{path}".rstrip("/"), user or None)
+        scheme = scheme.lower()
+        if scheme in _AZURE and ("." in host or "@" in user):
+            if not _AZURE_CONTAINER.fullmatch(user) or not _AZURE_ACCOUNT.fullmatch(host):
+                raise ConfigurationError(
+                    f"[{SECTION}] {option} = {given!r}: write {scheme}://container@account.dfs."
+                    f"core.windows.net/prefix, or {scheme}://connection@container/prefix with an "
+                    "Airflow connection, which names the account itself, as it does for one "
+                    "that lies elsewhere than at core.windows.net"
+                )
+            return cls(scheme, rest.rstrip("/"))
+        return cls(scheme, f"{host}{slash}{path}".rstrip("/"), user or None)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.settings import StoreUrl, read_settings
@@ -78,6 +79,16 @@ def test_a_number_that_is_none_is_refused_with_its_option(
         ("s3://store@bucket", StoreUrl("s3", "bucket", "store")),
         ("memory://here", StoreUrl("memory", "here")),
         ("local:///srv/a b", StoreUrl("local", "/srv/a b")),
+        ("abfs://container/runs", StoreUrl("abfs", "container/runs")),
+        ("ABFS://store@container/runs", StoreUrl("abfs", "container/runs", "store")),
+        *(
+            (f"{scheme}://{place}", StoreUrl(scheme, place))
+            for scheme in ("abfs", "abfss", "az")
+            for place in (
+                "my-runs@account.dfs.core.windows.net/a/b",
+                "my-runs@account.blob.core.windows.net",
+            )
+        ),
     ],
 )
 def test_artifacts_may_lie_at_a_url_with_a_cache_on_this_machine(
@@ -110,6 +121,37 @@ def test_a_url_with_a_secret_or_without_a_place_is_refused(
         read_settings()
 
     assert "hunter2" not in str(refusal.value)
+
+
+def test_an_account_of_azure_is_no_connection_and_comes_to_adlfs_as_it_was_given() -> None:
+    given = "abfss://runs@account.dfs.core.windows.net/a"
+
+    url = StoreUrl.parse("artifacts", f"{given}/")
+
+    assert (url.conn_id, str(url)) == (None, given)
+    assert UPath(f"{url.scheme}://{url.path}").path == "runs/a"  # which reads it as adlfs does
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "abfs://account.dfs.core.windows.net/container/runs",
+        "abfs://my_connection@account.dfs.core.windows.net/container/runs",
+        "abfss://store@container@account.dfs.core.windows.net/runs",
+        "abfss://store@container@account/runs",
+        "abfss://runs@onelake.dfs.fabric.microsoft.com/runs",
+        "abfss://runs@account.dfs.core.windows.net.example.org/runs",
+        "az://runs@.dfs.core.windows.net/runs",
+        "az://ab@account.blob.core.windows.net/runs",
+    ],
+)
+def test_a_url_of_azure_that_could_mean_two_things_is_refused(given: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        StoreUrl.parse("artifacts", given)
+
+    scheme = given.partition(":")[0]
+    assert f"{scheme}://container@account.dfs.core.windows.net/prefix" in str(refusal.value)
+    assert f"{scheme}://connection@container/prefix" in str(refusal.value)
 
 
 def test_a_connection_of_another_type_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,8 @@ def open_file_system(url: StoreUrl, secrets: StoreSecrets) -> FileSystem:
     """The file system, not shared with anybody; nothing is asked over the network yet.
 
     What it is reached with is added to the secrets, also where that fails.
-    Raises ImportError where a package is missing, ConfigurationError where the connection is none.
+    Raises ImportError where a package is missing, ConfigurationError where the connection is none,
+    or nobody knows the scheme.
     """
     import fsspec  # noqa: PLC0415 - dear, and no local folder needs it
 
@@ -47,6 +48,7 @@ def open_file_system(url: StoreUrl, secrets: StoreSecrets) -> FileSystem:
     secrets.add(os.environ.get(name) for name in _SECRET_VARIABLES)
     secrets.add_options(fsspec.config.conf)
     if url.conn_id is None:
+        _require_known(url)
         plain = f"{url.scheme}://{url.path}"
         fs, base = fsspec.core.url_to_fs(plain, skip_instance_cache=True, **listings)
     else:
@@ -54,6 +56,19 @@ def open_file_system(url: StoreUrl, secrets: StoreSecrets) -> FileSystem:
         base = fs._strip_protocol(f"{url.scheme}://{url.path}")  # noqa: SLF001 - fsspec's own way
     secrets.add_options(fs.storage_options)
     return FileSystem(fs, str(base).rstrip("/"))
+
+
+def _require_known(url: StoreUrl) -> None:
+    import fsspec  # noqa: PLC0415 - as above
+
+    try:
+        fsspec.get_filesystem_class(url.scheme)
+    except ValueError:
+        raise ConfigurationError(
+            f"the artifact store {url}: no package that is installed has a file system for "
+            f"{url.scheme}://; install {'adlfs' if url.is_azure else 'one that has'}, or name "
+            "another place in [mltrain] artifacts"
+        ) from None
 
 
 def _from_connection(
@@ -68,9 +83,11 @@ def _from_connection(
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
+        account = "; an account is written as container@account.dfs.core.windows.net"
+        hint = account if url.is_azure else ""
         raise ArtifactError(
             f"the artifact store {url} names the connection {conn_id!r}, which Airflow does not "
-            "have; make it, or leave it out of [mltrain] artifacts"
+            f"have; make it, or leave it out of [mltrain] artifacts{hint}"
         ) from None
     extra = connection.extra_dejson
     options = dict(extra.get("storage_options") or {})
@@ -87,6 +104,7 @@ def _from_connection(
             f"of connection {conn_id!r}; install the one for {url.scheme}, or give the arguments "
             "of fsspec's file system as storage_options in the connection's extra"
         )
+    _require_known(url)
     return fsspec.filesystem(url.scheme, skip_instance_cache=True, **listings, **options)
 
 

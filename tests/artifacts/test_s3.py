@@ -616,10 +616,20 @@ def test_a_connection_that_airflow_does_not_have_is_named(
         submit(workspace, project)
 
 
-def test_a_scheme_whose_package_is_missing_is_told_with_it(
-    settings: Settings, project: Path
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (StoreUrl("gs", "bucket/prefix"), r"gs://bucket/prefix.*package.*gcsfs"),
+        (StoreUrl("abfs", "c@a.dfs.core.windows.net"), r"abfs://c@a\.dfs\..*package.*adlfs"),
+        (StoreUrl("abfss", "c@a.dfs.core.windows.net"), r"abfss://c@a\.dfs\..*package.*adlfs"),
+        (StoreUrl("abfs", "account/prefix", "container"), r"'container'.*account\.dfs\.core"),
+        (StoreUrl("nowhere", "at-all"), r"nowhere://at-all.*package.*name another place"),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_told_with_what_would_help(
+    settings: Settings, project: Path, url: StoreUrl, words: str
 ) -> None:
-    workspace = Workspace(replace(settings, artifacts_url=StoreUrl("gs", "bucket/prefix")))
+    workspace = Workspace(replace(settings, artifacts_url=url))
 
-    with pytest.raises(ArtifactError, match=r"gs://bucket/prefix.*package.*gcsfs"):
+    with pytest.raises(MLTrainError, match=words):
         submit(workspace, project)
