@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue
@@ -36,8 +36,10 @@ class TrainingRunSensor(BaseSensorOperator):
     """Waits for a run, with its log in the task log; fails if the run did not complete.
 
     The result is a mapping of `run_id`, `status`, `metrics` and `outputs`, the URI of the kept
-    outputs. The sensor's timeout ends the wait, not the run. Marking the task failed cancels the
-    run, except between two looks of the mode `reschedule`; clearing it does not.
+    outputs. The sensor's timeout ends the wait, not the run; it counts from the start of the
+    task's attempt, through all deferrals and all runs in which a preempted one goes on. Marking
+    the task failed cancels the run, except between two looks of the mode `reschedule`; clearing it
+    does not.
 
     Args:
         run_id: the run (templated), usually another task's output.
@@ -165,11 +167,12 @@ class TrainingRunSensor(BaseSensorOperator):
         began = time.monotonic()
         patience = workspace.settings.defer_after_seconds if self.deferrable else self.timeout
         while True:
+            until_deferral = patience - (time.monotonic() - began)
             record = following.follow_in_task(
                 workspace,
                 self.run_id,
                 reader,
-                seconds=min(patience, self.timeout) - (time.monotonic() - began),
+                seconds=min(until_deferral, self._remaining_seconds(context)),
                 is_interrupted=lambda: self._is_told_to_stop,
                 unreachable_timeout_seconds=self.unreachable_timeout_seconds,
             )
@@ -183,6 +186,12 @@ class TrainingRunSensor(BaseSensorOperator):
                 if following.is_task_given_up(context, is_owner=False):
                     following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
                     raise AirflowFailException(f"run {record.run_id} was canceled with its task")
+            remaining_seconds = self._remaining_seconds(context)
+            if remaining_seconds <= 0:
+                raise AirflowSensorTimeout(
+                    f"run {self.run_id} is still {record.status} after {self.timeout:g} seconds; "
+                    "it goes on"
+                )
             if self.deferrable:
                 self.defer(
                     trigger=TrainingRunTrigger(
@@ -193,28 +202,34 @@ class TrainingRunSensor(BaseSensorOperator):
                         unreachable_timeout_seconds=self.unreachable_timeout_seconds,
                     ),
                     method_name="execute_complete",
-                    timeout=timedelta(seconds=self.timeout),
+                    timeout=timedelta(seconds=remaining_seconds),
                 )
-            if time.monotonic() - began >= self.timeout:
-                raise AirflowSensorTimeout(
-                    f"run {self.run_id} is still {record.status} after {self.timeout} seconds; "
-                    "it goes on"
-                )
+
+    def _remaining_seconds(self, context: Context) -> float:
+        """How much of the timeout is left; Airflow keeps an attempt's start through deferrals."""
+        elapsed = datetime.now(timezone.utc) - context["ti"].start_date
+        return self.timeout - elapsed.total_seconds()
 
     def _go_on(self, context: Context, workspace: Workspace, preempted: RunRecord) -> None:
         """Wait for the run that goes on from a preempted one, from here on."""
         from airflow_mltrain import following  # noqa: PLC0415
 
+        def is_over() -> bool:
+            return self._is_told_to_stop or self._remaining_seconds(context) <= 0
+
         record = following.go_on_in_task(
             workspace,
             preempted,
-            onlooker=following.TaskOnlooker(
-                workspace, following.reader_of(context), lambda: self._is_told_to_stop
-            ),
-            is_interrupted=lambda: self._is_told_to_stop,
+            onlooker=following.TaskOnlooker(workspace, following.reader_of(context), is_over),
+            is_interrupted=is_over,
             unreachable_timeout_seconds=self.unreachable_timeout_seconds,
         )
         if not (record.is_started or record.status.is_terminal):
+            if not self._is_told_to_stop and is_over():
+                raise AirflowSensorTimeout(
+                    f"run {preempted.run_id} was preempted, and none that goes on from it began "
+                    f"within {self.timeout:g} seconds; whoever waits for it again begins one"
+                )
             following.leave_unstarted(context, workspace, record, is_owner=False)
         self.run_id = record.run_id
 

@@ -22,7 +22,7 @@ class FakeTaskInstance:
     run_id: str = "manual"
     task_id: str = "train"
     map_index: int = -1
-    start_date: datetime = _START
+    start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     state: str = "running"
     xcoms: dict[str, Any] = field(default_factory=dict)
 
