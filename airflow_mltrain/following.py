@@ -15,8 +15,10 @@ from airflow_mltrain import progress, submission
 from airflow_mltrain.cancel_intent import is_cancel_meant
 from airflow_mltrain.config.exit_action import ExitAction
 from airflow_mltrain.errors import (
+    ConfigurationError,
     RunFailedError,
     StoreUnreachableError,
+    TargetNotFoundError,
     TargetUnreachableError,
 )
 from airflow_mltrain.preemption import find_last
@@ -25,6 +27,7 @@ from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.exit_action import exit_action
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.series import arrange_metrics, strict_json
+from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.targets.registry import find_connections
 from airflow_mltrain.task_log import LineReader, as_messages
@@ -201,7 +204,21 @@ def cancel_from_task(workspace: Workspace, run_id: str, *, is_killed_soon: bool)
 
     A process of its own goes on watching where the target does not answer, and where Airflow is
     about to kill the task (`is_killed_soon`) while the run takes its grace period.
+
+    Raises TargetNotFoundError or ConfigurationError where a connection that it needs is no longer
+    there; whoever looks at the run once it is there again ends it.
     """
+    try:
+        return _cancel(workspace, run_id, is_killed_soon=is_killed_soon)
+    except (TargetNotFoundError, ConfigurationError):
+        run = find_last(workspace, workspace.history.get(run_id))
+        if run.status is RunStatus.CANCEL_REQUESTED:
+            words = "run %s is to end; once its target can be reached again: mltrain cancel %s"
+            log.warning(words, run.run_id, run.run_id)
+        raise
+
+
+def _cancel(workspace: Workspace, run_id: str, *, is_killed_soon: bool) -> RunRecord:
     try:
         last = submission.cancel(workspace, run_id)  # in which a preempted one goes on
         record = progress.await_end(
@@ -220,8 +237,8 @@ def _leave_to_watcher(workspace: Workspace, record: RunRecord) -> None:
     # in the environment, which only this user can read.
     environment = {**os.environ, "AIRFLOW__MLTRAIN__DATABASE": workspace.settings.database_url}
     url = workspace.settings.artifacts_url
-    others = () if url is None or url.conn_id is None else (url.conn_id,)
-    for conn_id, connection in find_connections(record.target, others).items():
+    of_store = None if url is None else url.conn_id
+    for conn_id, connection in find_connections(record.target, of_store).items():
         environment[f"AIRFLOW_CONN_{conn_id.upper()}"] = connection
     workspace.settings.artifacts.mkdir(parents=True, exist_ok=True)
     with (workspace.settings.artifacts / "watcher.log").open("ab") as output:

@@ -14,6 +14,7 @@ import pytest
 
 from airflow_mltrain import Experiment, Run, Workspace, following, progress, submission
 from airflow_mltrain.errors import (
+    ConfigurationError,
     TargetUnreachableError,
     UnreachableTimeoutError,
     WaitTimeoutError,
@@ -216,6 +217,43 @@ def test_a_cancel_that_meets_silence_is_seen_to_by_another_process(
 class _UnreachableWorkspace(Workspace):
     def get_target(self, name: str) -> ComputeTarget:
         return FlakyTarget(super().get_target(name), repeat(CUT))
+
+
+class _CutWorkspace(Workspace):
+    """Has connected its target, and gets no answer any more."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace.settings)
+        self._target = FlakyTarget(workspace.get_target("box"), repeat(CUT))
+
+    def get_target(self, name: str) -> ComputeTarget:
+        assert name == "box"
+        return self._target
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_a_cancel_that_lacks_the_connection_of_a_jump_host_says_so(
+    box: BreakableTarget,
+    patient: Workspace,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    is_connected: bool,
+) -> None:
+    # given
+    record = box.submit(patient, "sleep 60")
+    workspace = _CutWorkspace(patient) if is_connected else patient
+    box.lose_jump_host()
+
+    # when
+    with pytest.raises(
+        ConfigurationError, match=r"connection 'box': jump_host: .* 'gate'; make one of that name"
+    ):
+        following.cancel_from_task(workspace, record.run_id, is_killed_soon=True)
+
+    # then
+    assert f"mltrain cancel {record.run_id}" in caplog.text
+    box.repair()
+    assert progress.await_end(patient, record.run_id).status is RunStatus.CANCELED
 
 
 def test_waiting_for_a_run_that_was_canceled_unheard_does_not_start_it(

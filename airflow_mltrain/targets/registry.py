@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -39,17 +39,9 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
     if name == LOCAL:
         limit = settings.local_max_concurrent_runs
         return _at(name, settings.local_root, settings, max_concurrent_runs=limit)
-    # A connection is Airflow's to find, in its environment, its secrets backends or its database.
-    from airflow.sdk import BaseHook  # noqa: PLC0415
-    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
-
-    try:
-        connection = BaseHook.get_connection(name)
-    except AirflowNotFoundException:
-        raise TargetNotFoundError(
-            f"there is no compute target {name!r}: name an Airflow connection of type "
-            f"{_USABLE_TYPES}, or {LOCAL!r} for this machine"
-        ) from None
+    connection = _find_connection(name)
+    if connection is None:
+        raise _no_target(name)
     extra = connection.extra_dejson
     if connection.conn_type == SSH:
         return _connect_ssh(name, name, _read_ssh(name, extra), settings)
@@ -63,6 +55,24 @@ def connect(name: str, settings: Settings) -> ComputeTarget:
             f"training runs: name one of type {_USABLE_TYPES}"
         )
     return _connect_form(name, extra, settings)
+
+
+def _no_target(name: str) -> TargetNotFoundError:
+    return TargetNotFoundError(
+        f"there is no compute target {name!r}: name an Airflow connection of type "
+        f"{_USABLE_TYPES}, or {LOCAL!r} for this machine"
+    )
+
+
+def _find_connection(conn_id: str) -> Any:
+    """Airflow's connection, from its environment, its secrets backends or its database."""
+    from airflow.sdk import BaseHook  # noqa: PLC0415 - `local` needs none
+    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return None
 
 
 def _connect_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
@@ -106,33 +116,54 @@ def _forms() -> Mapping[str, type[ConfigModel]]:
     return dict(zip(_KINDS, forms, strict=True))
 
 
-def find_connections(name: str, others: Iterable[str] = ()) -> dict[str, str]:
+def find_connections(name: str, of_store: str | None = None) -> dict[str, str]:
     """The Airflow connections that a target is made of, by id, as JSON; `local` needs none.
 
-    And `others`, and what those lead to.
+    And `of_store`, that of the artifact store. Who has them in the environment
+    (`AIRFLOW_CONN_...`) can reach the target outside of Airflow.
 
-    Who has them in the environment (`AIRFLOW_CONN_...`) can reach the target outside of Airflow.
+    Raises TargetNotFoundError or ConfigurationError for one that is not there, as `connect` does.
     """
-    from airflow.sdk import BaseHook  # noqa: PLC0415
-
     found: dict[str, str] = {}
-    wanted = [*others] if name == LOCAL else [name, *others]
+    wanted = {} if name == LOCAL else {name: ""}
+    if of_store is not None:
+        wanted.setdefault(of_store, "[mltrain] artifacts")
     while wanted:
-        conn_id = wanted.pop()
-        if conn_id in found:
-            continue
-        connection = BaseHook.get_connection(conn_id)
+        conn_id, named_by = wanted.popitem()
+        connection = _find_connection(conn_id)
+        if connection is None:
+            raise _no_connection(named_by, conn_id) if named_by else _no_target(name)
         found[conn_id] = connection.as_json()
-        extra = connection.extra_dejson
-        config = _read_ssh(conn_id, extra) if connection.conn_type == SSH else None
-        spark = _read_spark(conn_id, extra) if connection.conn_type == SPARK else None
-        leads_to = (
-            *(extra.get(key) for key in ("connection", "jump_host", "edge_node")),
-            config and config.jump_host,
-            spark and spark.edge_node,
-        )
-        wanted += [other for other in leads_to if other]
+        for key, other in _leads_to(conn_id, connection).items():
+            if other not in found:
+                wanted.setdefault(other, _of_target(name, conn_id) + key)
     return found
+
+
+def _leads_to(conn_id: str, connection: Any) -> dict[str, str]:
+    """The other connections that one names, by the key that names them."""
+    extra = connection.extra_dejson
+    found: dict[str, str | None] = {}
+    if connection.conn_type == CONNECTION_TYPE:
+        found = {key: extra.get(key) for key in ("connection", "jump_host", "edge_node")}
+    elif connection.conn_type == SSH:
+        found = {"jump_host": _read_ssh(conn_id, extra).jump_host}
+    elif connection.conn_type == SPARK:
+        found = {"edge_node": _read_spark(conn_id, extra).edge_node}
+    return {key: other for key, other in found.items() if other}
+
+
+def _of_target(name: str, conn_id: str) -> str:
+    """Where a fault is, in a connection that a target of that name is made of."""
+    place = f"connection {conn_id!r}: "
+    return place if conn_id == name else f"compute target {name!r}: {place}"
+
+
+def _no_connection(named_by: str, conn_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{named_by}: there is no Airflow connection {conn_id!r}; make one of that name, or name "
+        "another"
+    )
 
 
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
@@ -158,6 +189,8 @@ def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -
 
     form = _validated(name, SshFormConfig, extra)
     below = _find_below(name, form.connection, SSH)
+    if form.jump_host:
+        _find_below(name, form.jump_host, SSH, key="jump_host")
     config = overlay(form, _read_ssh(form.connection, below.extra_dejson))
     return _connect_ssh(name, form.connection, config, settings)
 
@@ -186,15 +219,9 @@ def _connect_spark_form(name: str, extra: Mapping[str, Any], settings: Settings)
 
 def _find_below(name: str, conn_id: str, conn_type: str, key: str = "connection") -> Any:
     """The connection that a form leads to."""
-    from airflow.sdk import BaseHook  # noqa: PLC0415
-    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: PLC0415
-
-    try:
-        below = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException:
-        raise ConfigurationError(
-            f"connection {name!r}: {key}: there is no Airflow connection {conn_id!r}"
-        ) from None
+    below = _find_connection(conn_id)
+    if below is None:
+        raise _no_connection(f"connection {name!r}: {key}", conn_id)
     if below.conn_type != conn_type:
         raise ConfigurationError(
             f"connection {name!r}: {key}: {conn_id!r} is of type {below.conn_type!r}; name "
@@ -223,7 +250,12 @@ def _connect_ssh(
     from airflow_mltrain.targets.ssh import SshTarget  # noqa: PLC0415 - paramiko is dear
     from airflow_mltrain.targets.ssh_connection import HostConnector  # noqa: PLC0415
 
-    hosts = HostConnector(connection, config)
+    try:
+        hosts = HostConnector(connection, config)
+    except ConfigurationError as error:
+        if connection == name:
+            raise
+        raise ConfigurationError(f"compute target {name!r}: {error}") from error
     limit = settings.environments_max_bytes
     return SshTarget(name, config, hosts, environments_max_bytes=limit)
 

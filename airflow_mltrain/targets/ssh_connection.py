@@ -141,7 +141,10 @@ class HostConnector:
             raise ConfigurationError(
                 f"jump hosts lead in a circle: {circle}; take `jump_host` from one of them"
             )
-        extra = _get_connection(config.jump_host).extra_dejson
+        try:
+            extra = _get_connection(config.jump_host).extra_dejson
+        except ConfigurationError as error:
+            raise ConfigurationError(f"connection {self.conn_id!r}: jump_host: {error}") from error
         found = read_ssh_extra(config.jump_host, extra)
         return HostConnector(config.jump_host, found, leads_to=leads_to)
 

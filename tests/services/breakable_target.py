@@ -28,6 +28,10 @@ class BreakableTarget:
         """From now on, who looks the connection up finds a host that refuses it."""
         self._define({"kind": "ssh", "connection": "nowhere"})
 
+    def lose_jump_host(self) -> None:
+        """From now on, who looks the connection up is led through one that is not there."""
+        self._define({"kind": "ssh", "connection": "nowhere", "jump_host": "gate"})
+
     def repair(self) -> None:
         """From now on, who looks the connection up reaches this machine."""
         self._define({"root": str(self._root)})

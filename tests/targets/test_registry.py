@@ -330,3 +330,53 @@ def test_all_connections_that_a_target_is_made_of_are_found(
     assert set(found) == {"form", "box", "gate"}
     assert json.loads(found["box"])["host"] == "a"
     assert find_connections("local") == {}
+
+
+_FORM = {"conn_type": "mltrain_compute", "extra": {"kind": "ssh", "connection": "box"}}
+_BOX = {"conn_type": "ssh", "host": "a", "extra": {"mltrain": {"jump_host": "gate"}}}
+_CLUSTER = {"conn_type": "spark", "host": "s", "extra": {"mltrain": {"edge_node": "box"}}}
+
+
+@pytest.mark.parametrize(
+    ("there", "target", "words"),
+    [
+        ({}, "form", "there is no compute target 'form'"),
+        ({"form": _FORM}, "form", "connection 'form': connection: {} 'box'{}"),
+        ({"box": _BOX}, "box", "connection 'box': jump_host: {} 'gate'{}"),
+        (
+            {"form": _FORM, "box": _BOX},
+            "form",
+            "compute target 'form': connection 'box': jump_host: {} 'gate'{}",
+        ),
+        ({"cluster": _CLUSTER}, "cluster", "connection 'cluster': edge_node: {} 'box'{}"),
+        (
+            {"cluster": _CLUSTER, "box": _BOX},
+            "cluster",
+            "compute target 'cluster': connection 'box': jump_host: {} 'gate'{}",
+        ),
+    ],
+)
+def test_a_connection_that_has_vanished_is_told_with_its_target_and_who_names_it(
+    there: dict[str, object],
+    target: str,
+    words: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given
+    for conn_id, connection in there.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(connection))
+    told = words.format(
+        "there is no Airflow connection", "; make one of that name, or name another"
+    )
+
+    # when / then
+    with pytest.raises((ConfigurationError, TargetNotFoundError), match=f"^{told}"):
+        find_connections(target)
+    with pytest.raises((ConfigurationError, TargetNotFoundError), match=f"^{told}"):
+        connect(target, settings)
+
+
+def test_so_is_the_connection_of_the_artifact_store() -> None:
+    with pytest.raises(ConfigurationError, match=r"^\[mltrain\] artifacts: .* 'bucket'; make one"):
+        find_connections("local", "bucket")
