@@ -23,6 +23,8 @@ from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     from tests.services.docker_registry import DockerRegistry
@@ -34,12 +36,16 @@ _NOT_FOUND, _CONFLICT = 404, 409
 class DockerEngine:
     """An engine with images, containers and networks of its own, on a socket and behind TLS.
 
-    With `live_restore` its containers survive its end. Use it as a context manager; it needs root
+    With `live_restore` its containers survive its end; `runtimes` are programs that it can have
+    beside runc, by name. Use it as a context manager; it needs root
     and ends the test without. Nothing of it is left, even if the tests are killed.
     """
 
-    def __init__(self, *, live_restore: bool = False) -> None:
+    def __init__(
+        self, *, live_restore: bool = False, runtimes: Mapping[str, Path] | None = None
+    ) -> None:
         self._live_restore = live_restore
+        self._runtimes = runtimes or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -187,6 +193,7 @@ class DockerEngine:
             "mtu": 1400,
             "insecure-registries": ["127.0.0.0/8"],
             "live-restore": self._live_restore,
+            "runtimes": {name: {"path": str(path)} for name, path in self._runtimes.items()},
             "cgroup-parent": f"/{self._ground.name}",
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
         }
