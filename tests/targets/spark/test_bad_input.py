@@ -12,7 +12,6 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import ComputeTarget, JobState, SparkRequest
 from airflow_mltrain.targets.registry import connect
 from tests.services.jobs import TERMINAL, follow
-from tests.services.network import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,24 +102,6 @@ def test_a_package_that_does_not_resolve(target: ComputeTarget, bench: SparkJobB
     assert ended.status is RunStatus.FAILED
     assert "a package does not resolve (org.example#no-such-thing;1.0" in str(ended.reason)
     assert "spark.packages" in str(ended.reason)
-
-
-@pytest.mark.slow
-def test_a_master_that_does_not_answer(
-    cluster: SparkCluster,
-    bench: SparkJobBench,
-    settings: Settings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    connection = {**cluster.connection(), "port": find_free_port()}
-    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
-    target = connect("cluster", settings)
-
-    ended = _ended(target, bench.python(target, _SESSION))
-
-    assert ended.status is RunStatus.FAILED
-    assert "the master does not answer (127.0.0.1:" in str(ended.reason)
-    assert "Connection refused" in str(ended.reason)
 
 
 def test_a_script_that_makes_no_session_is_told(

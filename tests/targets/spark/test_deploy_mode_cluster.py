@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import ComputeTarget, JobState, PreviousOutputs, SparkRequest
+from airflow_mltrain.targets.base import ComputeTarget, JobState, PreviousOutputs
 from airflow_mltrain.targets.registry import connect
 from tests.fakes.forgetful_gateway import ForgetfulGateway
 from tests.services.environments import environment_request
@@ -254,20 +254,6 @@ def test_a_driver_that_its_master_ends_is_a_failed_run(
     assert ended.status is RunStatus.FAILED
     assert "the driver was lost: its master calls it KILLED" in str(ended.reason), ended
     wait_for(lambda: not _driver_pids(run_id))
-
-
-def test_a_driver_larger_than_any_worker_is_said_to_be_and_does_not_wait_for_ever(
-    target: ComputeTarget, bench: SparkJobBench, cluster: SparkCluster
-) -> None:
-    request = SparkRequest(driver_memory="64g", driver_cores=2)
-
-    ended = _ended(target, bench.python(target, "print('never')", spark=request))
-
-    assert ended.status is RunStatus.FAILED
-    assert "no worker has taken the driver" in str(ended.reason)
-    assert "64g of memory and 2 cores" in str(ended.reason)
-    assert "driver_memory" in str(ended.reason)
-    assert not cluster.active_drivers()
 
 
 def test_a_worker_that_does_not_reach_the_submitter_is_told_apart(
