@@ -94,11 +94,13 @@ def _rank(item: pytest.Item) -> int:
 
 
 def _is_selected(item: pytest.Item) -> bool:
+    """Whether it has the marker that its class selects by, with all that is said behind that."""
     selection = getattr(getattr(item, "cls", None), "selection", None)
-    marker = item.get_closest_marker("driver")
     if selection is None:
         return True
-    return marker is not None and (selection == "driver" or "elsewhere" in marker.kwargs)
+    name, *words = selection.split()
+    marker = item.get_closest_marker(name)
+    return marker is not None and marker.kwargs.keys() >= {*words}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

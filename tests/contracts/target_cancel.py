@@ -19,6 +19,10 @@ from tests.services.jobs import (
 if TYPE_CHECKING:
     from tests.services.jobs import JobBench
 
+_UNTIL_RELEASED = """
+import os, time
+while not os.path.exists(os.environ["OUTSIDE"] + "/release"): time.sleep(0.02)
+"""
 _IGNORE_TERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 _FAMILY = """
 (sleep 1000 & echo $! >> "$OUTSIDE/pids"; wait) &
@@ -61,6 +65,7 @@ def _pids(bench: JobBench) -> list[int]:
 class CancelContract(BenchContract):
     """Canceled means gone, and gone only then."""
 
+    @pytest.mark.line
     def test_canceling_stops_children_sessions_and_daemons(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -104,8 +109,8 @@ class CancelContract(BenchContract):
     def test_a_cancel_shows_while_the_grace_period_lasts(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
-        script = f"{_IGNORE_TERM}print('ready')\nimport time\ntime.sleep(1000)"
-        run_id = bench.python(target, script, cancel_grace_seconds=1.0)
+        script = f"{_IGNORE_TERM}print('ready')\n{_UNTIL_RELEASED}"
+        run_id = bench.python(target, script, cancel_grace_seconds=600.0)
         wait_for_log(target, run_id, b"ready")
 
         target.cancel(run_id)
@@ -113,6 +118,7 @@ class CancelContract(BenchContract):
         state = wait_until(target, run_id, RunStatus.CANCEL_REQUESTED, RunStatus.CANCELED)
         assert state.status is RunStatus.CANCEL_REQUESTED
         assert pids_carrying(run_id)
+        (bench.outside / "release").touch()
         assert wait_until_ended(target, run_id).status is RunStatus.CANCELED
 
     def test_a_script_that_is_stopped_can_be_canceled(
@@ -126,6 +132,7 @@ class CancelContract(BenchContract):
         assert wait_until_ended(target, run_id).status is RunStatus.CANCELED
 
     @pytest.mark.driver
+    @pytest.mark.line
     def test_a_job_canceled_before_its_start_never_runs(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -149,6 +156,7 @@ class CancelContract(BenchContract):
         assert wait_until_ended(target, run_id) == before
         assert before.status is RunStatus.COMPLETED
 
+    @pytest.mark.line
     def test_canceling_twice_is_canceling_once(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:

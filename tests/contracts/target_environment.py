@@ -35,6 +35,7 @@ class EnvironmentContract(BenchContract):
             yield index
 
     @pytest.mark.driver(elsewhere=True)
+    @pytest.mark.line
     def test_a_script_runs_in_the_environment_it_asks_for(
         self, target: ComputeTarget, bench: JobBench, index: PackageIndex
     ) -> None:
@@ -51,6 +52,7 @@ class EnvironmentContract(BenchContract):
         versions = [line.split(" ")[0] for line in ended.environment["packages"]]
         assert versions == ["alpha==1.0", "beta==1.0"]
 
+    @pytest.mark.line
     def test_preparing_an_environment_shows_in_status_and_log(
         self, target: ComputeTarget, bench: JobBench, index: PackageIndex
     ) -> None:
@@ -222,6 +224,7 @@ class EnvironmentContract(BenchContract):
         assert ended.status is RunStatus.COMPLETED, ended
 
     @pytest.mark.driver
+    @pytest.mark.line
     def test_credentials_open_the_index_and_are_seen_nowhere(
         self, target: ComputeTarget, bench: JobBench, tmp_path: Path
     ) -> None:

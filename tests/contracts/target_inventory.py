@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.target_bench import BenchContract
 from tests.services.jobs import wait_until, wait_until_ended
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class InventoryContract(BenchContract):
+    @pytest.mark.line
     def test_jobs_are_listed_and_blobs_go_that_none_of_them_needs(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:

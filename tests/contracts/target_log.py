@@ -26,6 +26,7 @@ _BURST_BYTES = 50 * 1024 * 1024
 class LogContract(BenchContract):
     """Every byte once, in order, to the end, however fast it came."""
 
+    @pytest.mark.line
     def test_the_log_grows_while_the_script_runs(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -37,6 +38,7 @@ class LogContract(BenchContract):
         assert (early.status, early.log, early.log_bytes) == (RunStatus.RUNNING, b"one", None)
         assert wait_until_ended(target, run_id).log == b"onetwo"
 
+    @pytest.mark.line
     def test_a_position_never_repeats_or_skips_a_byte(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -51,6 +53,7 @@ class LogContract(BenchContract):
         assert rest == [b"0123456789", b"456789", b"9", b""]
 
     @pytest.mark.driver
+    @pytest.mark.line
     def test_every_byte_value_survives(self, target: ComputeTarget, bench: JobBench) -> None:
         run_id = bench.python(target, "import sys; sys.stdout.buffer.write(bytes(range(256)) * 3)")
 
@@ -64,6 +67,7 @@ class LogContract(BenchContract):
         assert wait_until_ended(target, run_id).log == b"1\n2\n3\n4\n"
 
     @pytest.mark.driver
+    @pytest.mark.line
     def test_a_burst_of_fifty_megabytes_arrives_whole(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -81,6 +85,7 @@ class LogContract(BenchContract):
         assert hashlib.sha256(state.log).digest() == expected.digest()
 
     @pytest.mark.driver(elsewhere=True)
+    @pytest.mark.line
     def test_metrics_arrive_while_the_script_runs(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:

@@ -36,6 +36,7 @@ def _fetch(target: ComputeTarget, run_id: str, bench: JobBench) -> tuple[Path, t
 class OutputContract(BenchContract):
     """What a job leaves in outputs/ and logs/ comes back, and nothing else does."""
 
+    @pytest.mark.line
     def test_outputs_logs_and_the_log_come_back_as_they_were(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -100,6 +101,7 @@ class OutputContract(BenchContract):
         assert state.log == b"['deep', 'deep/epoch', 'last'] 3\n"
         assert (bench.folder / f"fetched {first}/outputs/last").read_bytes() == b"3\n"
 
+    @pytest.mark.line
     def test_a_job_gets_what_it_goes_on_from_sent_where_the_target_has_it_no_longer(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -132,6 +134,7 @@ class OutputContract(BenchContract):
 
         assert (here / "outputs/model").read_text() == "half\n"
 
+    @pytest.mark.line
     def test_ten_thousand_outputs_come_back(self, target: ComputeTarget, bench: JobBench) -> None:
         run_id = bench.python(
             target, "for n in range(10000): open('outputs/%d' % n, 'w').write(str(n))"

@@ -133,6 +133,7 @@ class StartContract(BenchContract):
         assert "'./train.sh'" in str(state.reason)
 
     @pytest.mark.driver(elsewhere=True)
+    @pytest.mark.line
     def test_arguments_arrive_verbatim(self, target: ComputeTarget, bench: JobBench) -> None:
         run_id = bench.python(target, _SHOW, *HOSTILE_WORDS)
 
@@ -149,6 +150,7 @@ class StartContract(BenchContract):
         assert json.loads(state.log)[1] == variables
 
     @pytest.mark.driver
+    @pytest.mark.line
     def test_a_secret_variable_reaches_the_script_and_neither_a_file_nor_a_command_line(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -182,6 +184,7 @@ class StartContract(BenchContract):
         beyond_the_c_library = 0b11 << 31  # signals 32 and 33, which no program can reset
         assert [mask & ~beyond_the_c_library for mask in masks] == [0, 0]
 
+    @pytest.mark.line
     def test_a_job_starts_once_what_it_needs_was_uploaded(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -200,6 +203,7 @@ class StartContract(BenchContract):
         assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
         assert (bench.outside / "ran").read_text() == "ran\n"
 
+    @pytest.mark.line
     def test_a_blob_beside_its_snapshot_is_waited_for_too(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -215,6 +219,7 @@ class StartContract(BenchContract):
         assert (is_started_before, is_started) == (False, True)
         assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
 
+    @pytest.mark.line
     def test_starting_twice_runs_once(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -229,6 +234,7 @@ class StartContract(BenchContract):
         assert (bench.outside / "ran").read_text() == "ran\n"
 
     @pytest.mark.driver
+    @pytest.mark.line
     def test_starters_in_many_processes_at_once_run_it_once(
         self, target: ComputeTarget, same_target: ComputeTarget, bench: JobBench
     ) -> None:
@@ -240,7 +246,11 @@ class StartContract(BenchContract):
         assert (bench.outside / "ran").read_text() == "ran\n"
 
     @pytest.mark.parametrize(
-        "milliseconds", [0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 24, 28, 33, 40, 50]
+        "milliseconds",
+        [
+            *(0, 1, 2, 4, 6, 8, 10, 13, 20, 24, 33, 40),
+            *(pytest.param(number, marks=pytest.mark.line) for number in (16, 28, 50)),
+        ],
     )
     def test_a_starter_that_is_killed_leaves_a_job_that_runs_once(
         self, target: ComputeTarget, bench: JobBench, milliseconds: int
@@ -262,6 +272,7 @@ class StartContract(BenchContract):
         assert wait_until_ended(target, job.run_id).status is RunStatus.COMPLETED
         assert (bench.outside / "ran").read_text() == "ran\n"
 
+    @pytest.mark.line
     def test_a_job_outlives_the_session_of_its_starter(
         self, target: ComputeTarget, bench: JobBench
     ) -> None:

@@ -53,7 +53,12 @@ def bastion() -> Iterator[SshHost]:
 
 
 class TestSshTargetBehindAJumpHost(TestSshTarget):
-    """The same, on a host that is reached through another one."""
+    """The same, on a host that is reached through another one.
+
+    What does not depend on the way there is tried without it.
+    """
+
+    selection = "line"
 
     @pytest.fixture
     def target(
