@@ -144,6 +144,12 @@ def diary(tmp_path: Path) -> Path:
     return tmp_path / "diary"
 
 
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A file for which a script waits before it ends."""
+    return tmp_path / "release"
+
+
 def wait_for(what: str, condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():

@@ -36,8 +36,19 @@ def _starts(diary: Path) -> list[int]:
 
 def _is_deferred(airflow: AirflowStack, dag_id: str, dag_run_id: str) -> bool:
     """Whether the task is deferred and a triggerer has its trigger."""
+    is_deferred = airflow.task_instance(dag_id, dag_run_id, "train")["state"] == "deferred"
+    return is_deferred and _triggerer(airflow, dag_id, dag_run_id) is not None
+
+
+def _triggerer(airflow: AirflowStack, dag_id: str, dag_run_id: str) -> int | None:
+    """The triggerer that has the trigger of the task."""
+    job = airflow.task_instance(dag_id, dag_run_id, "train")["triggerer_job"]
+    return None if job is None else int(job["id"])
+
+
+def _is_at_work(airflow: AirflowStack, dag_id: str, dag_run_id: str, try_number: int) -> bool:
     task = airflow.task_instance(dag_id, dag_run_id, "train")
-    return task["state"] == "deferred" and task["triggerer_job"] is not None
+    return bool(task["state"] == "running" and task["try_number"] == try_number)
 
 
 def _task_process(airflow: AirflowStack, dag_id: str, dag_run_id: str) -> int:
@@ -88,16 +99,18 @@ def test_arguments_are_rendered_inside_the_config(airflow: AirflowStack) -> None
 
 
 def test_the_whole_log_reaches_the_task_log_across_a_deferral(
-    airflow: AirflowStack, history: RunHistory
+    airflow: AirflowStack, history: RunHistory, release: Path
 ) -> None:
-    dag_run_id = airflow.trigger("wait_in_one", {"lines": 200, "seconds": 12})
+    conf = {"lines": 200, "seconds": 6, "release": str(release)}
+    dag_run_id = airflow.trigger("wait_in_one", conf)
 
     wait_for("deferral", lambda: _is_deferred(airflow, "wait_in_one", dag_run_id))
     wait_for(
-        "a log line while deferred",
-        lambda: len(_lines(airflow.task_log("wait_in_one", dag_run_id, "train"), 200)) > 60,
+        "the last line while deferred",
+        lambda: 199 in _lines(airflow.task_log("wait_in_one", dag_run_id, "train"), 200),
     )
     assert _is_deferred(airflow, "wait_in_one", dag_run_id)
+    release.touch()
     assert airflow.wait_for_dag_run("wait_in_one", dag_run_id) == "success"
 
     log = airflow.task_log("wait_in_one", dag_run_id, "train")
@@ -147,9 +160,9 @@ def test_marking_a_task_failed_cancels_its_run(
 
 
 def test_a_retry_after_a_killed_worker_adopts_the_run(
-    airflow: AirflowStack, history: RunHistory, diary: Path
+    airflow: AirflowStack, history: RunHistory, diary: Path, release: Path
 ) -> None:
-    conf = {"lines": 100, "seconds": 25, "diary": str(diary)}
+    conf = {"lines": 100, "seconds": 5, "diary": str(diary), "release": str(release)}
     dag_run_id = airflow.trigger("wait_on_worker", conf)
     wait_for("start", lambda: _starts(diary))
     wait_for(
@@ -157,6 +170,8 @@ def test_a_retry_after_a_killed_worker_adopts_the_run(
     )
 
     os.kill(_task_process(airflow, "wait_on_worker", dag_run_id), signal.SIGKILL)
+    wait_for("the retry", lambda: _is_at_work(airflow, "wait_on_worker", dag_run_id, 2))
+    release.touch()
 
     assert airflow.wait_for_dag_run("wait_on_worker", dag_run_id) == "success"
     assert airflow.task_instance("wait_on_worker", dag_run_id, "train")["try_number"] == 2
@@ -203,14 +218,20 @@ def test_clearing_a_deferred_task_ends_its_run_and_starts_another(
 
 
 def test_a_killed_triggerer_changes_nothing_for_the_run(
-    airflow: AirflowStack, history: RunHistory, diary: Path
+    airflow: AirflowStack, history: RunHistory, diary: Path, release: Path
 ) -> None:
-    conf = {"lines": 100, "seconds": 20, "diary": str(diary)}
+    conf = {"lines": 100, "seconds": 5, "diary": str(diary), "release": str(release)}
     dag_run_id = airflow.trigger("wait_in_one", conf)
     wait_for("deferral", lambda: _is_deferred(airflow, "wait_in_one", dag_run_id))
+    first = _triggerer(airflow, "wait_in_one", dag_run_id)
 
     airflow.kill("triggerer")
     airflow.start("triggerer")
+    wait_for(
+        "the next triggerer",
+        lambda: _triggerer(airflow, "wait_in_one", dag_run_id) not in (None, first),
+    )
+    release.touch()
 
     assert airflow.wait_for_dag_run("wait_in_one", dag_run_id) == "success"
     assert len(_starts(diary)) == 1
@@ -219,13 +240,15 @@ def test_a_killed_triggerer_changes_nothing_for_the_run(
 
 
 def test_a_worker_that_is_drained_hands_its_run_over(
-    airflow: AirflowStack, history: RunHistory, diary: Path
+    airflow: AirflowStack, history: RunHistory, diary: Path, release: Path
 ) -> None:
-    conf = {"lines": 100, "seconds": 20, "diary": str(diary)}
+    conf = {"lines": 100, "seconds": 5, "diary": str(diary), "release": str(release)}
     dag_run_id = airflow.trigger("wait_in_one", conf)
     wait_for("start", lambda: _starts(diary))
 
     os.kill(_task_process(airflow, "wait_in_one", dag_run_id), signal.SIGTERM)
+    wait_for("the handover", lambda: _is_deferred(airflow, "wait_in_one", dag_run_id))
+    release.touch()
 
     assert airflow.wait_for_dag_run("wait_in_one", dag_run_id) == "success"
     assert len(_starts(diary)) == 1

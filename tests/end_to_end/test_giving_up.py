@@ -30,7 +30,7 @@ pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _KINDS = ("on_worker", "deferred")
-_BRIEF = 25  # seconds; long enough for all that happens meanwhile
+_BRIEF, _ENDLESS = 25, 3000  # seconds
 # Which test goes on with which Dag.
 _CASES = {
     "marked success": "goes_on",
@@ -45,7 +45,8 @@ _CASES = {
     "Dag run timeout": "dag_run_times_out",
     "sensor timeout": "sensor_times_out",
 }
-_ARE_TO_END = ("drained", "moved", "last try", "restarted")
+_BEGIN_LATER = ("drained", "moved", "last try", "restarted")
+_ARE_BRIEF = ("drained", "moved")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,15 @@ class Scene:
 
         wait_for(f"{state} of {self.dag_id}", is_waiting)
 
+    def triggerer(self) -> int | None:
+        """Who has the trigger of the task."""
+        job = self.task()["triggerer_job"]
+        return None if job is None else int(job["id"])
+
+    def release(self) -> None:
+        """Let the script come to its end."""
+        self.diary.with_name(f"{self.diary.name}.release").touch()
+
     def set_task_state(self, state: str) -> None:
         path = f"dags/{self.dag_id}/dagRuns/{self.dag_run_id}/taskInstances/train"
         self.airflow.api("PATCH", path, {"new_state": state})
@@ -106,7 +116,7 @@ class Scene:
 
 
 class Scenes:
-    """Gives each case its Dag run: those without an end begin together, the others when asked."""
+    """Gives each case its Dag run: what is to be killed begins together, the others when asked."""
 
     def __init__(self, airflow: AirflowStack, history: RunHistory, database_url: str) -> None:
         self._airflow = airflow
@@ -114,7 +124,7 @@ class Scenes:
         self._database_url = database_url
         self._found: dict[tuple[str, str], Scene] = {}
         for case in _CASES:
-            if case not in _ARE_TO_END:
+            if case not in _BEGIN_LATER:
                 for kind in _KINDS:
                     self[case, kind]
 
@@ -123,8 +133,12 @@ class Scenes:
             case, kind = key
             dag_id = f"{_CASES[case]}_{kind}"
             diary = self._airflow.home / f"{case} {kind}"
-            seconds = _BRIEF if case in _ARE_TO_END else 300
-            dag_run_id = self._airflow.trigger(dag_id, {"seconds": seconds, "diary": str(diary)})
+            conf: dict[str, Any] = {"seconds": _ENDLESS, "diary": str(diary)}
+            if case in _ARE_BRIEF:
+                conf["seconds"] = _BRIEF
+            elif case == "restarted":
+                conf |= {"seconds": 5, "release": f"{diary}.release"}
+            dag_run_id = self._airflow.trigger(dag_id, conf)
             self._found[key] = Scene(
                 self._airflow, self._history, dag_id, dag_run_id, diary, self._database_url
             )
@@ -274,7 +288,7 @@ def test_a_trigger_that_moves_to_another_triggerer_keeps_its_run(scenes: Scenes)
     scene = scenes["moved", "deferred"]
     scene.await_wait()
     airflow = scene.airflow
-    first = scene.task()["triggerer_job"]["id"]
+    first = scene.triggerer()
     port = str(find_free_port())
     environment = {**airflow.environment, "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": port}
     second = subprocess.Popen(
@@ -309,10 +323,13 @@ def test_a_trigger_that_moves_to_another_triggerer_keeps_its_run(scenes: Scenes)
 def test_a_restart_of_scheduler_and_triggerer_keeps_deferred_runs(scenes: Scenes) -> None:
     scene = scenes["restarted", "deferred"]
     scene.await_wait()
+    first = scene.triggerer()
 
     for component in ("scheduler", "triggerer"):
         scene.airflow.kill(component)
         scene.airflow.start(component)
+    wait_for("the next triggerer", lambda: scene.triggerer() not in (None, first))
+    scene.release()
 
     scene.require_adopted()
     assert scene.run().status is RunStatus.COMPLETED

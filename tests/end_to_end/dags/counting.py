@@ -22,10 +22,18 @@ ARGUMENTS = [
     "{{ params.exit_code }}",
     "--diary",
     "{{ params.diary }}",
+    "--release",
+    "{{ params.release }}",
     "--say",
     "{{ task.task_id }} of {{ dag.dag_id }}",
 ]
-PARAMS: dict[str, Any] = {"lines": 3, "seconds": 0, "exit_code": 0, "diary": "/dev/null"}
+PARAMS: dict[str, Any] = {
+    "lines": 3,
+    "seconds": 0,
+    "exit_code": 0,
+    "diary": "/dev/null",
+    "release": "",
+}
 
 
 def _config(**more: Any) -> ScriptRunConfig:

@@ -13,7 +13,7 @@ from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOpera
 from airflow_mltrain.sensors.training_run import TrainingRunSensor
 
 _SCRIPTS = Path(__file__).parents[1] / "scripts"
-_PARAMS: dict[str, Any] = {"seconds": 300, "diary": "/dev/null"}
+_PARAMS: dict[str, Any] = {"seconds": 300, "diary": "/dev/null", "release": ""}
 _ARGUMENTS = [
     "--lines",
     "100",
@@ -21,6 +21,8 @@ _ARGUMENTS = [
     "{{ params.seconds }}",
     "--diary",
     "{{ params.diary }}",
+    "--release",
+    "{{ params.release }}",
 ]
 _SECONDS = timedelta(seconds=12)
 _OPTIONS: dict[str, dict[str, Any]] = {
