@@ -149,9 +149,7 @@ def _remove_blobs(
     found = {blob.name: blob for blob in blobs.list_blobs()}
     young = {name for name, blob in found.items() if blob.modified_at >= young_since}
     kept = young | _referred_to(workspace, going)
-    for digest in list(kept):
-        if digest in found and _DIGEST.fullmatch(digest):
-            kept |= blobs.listed_in(digest)
+    kept |= blobs.listed_in([name for name in kept if name in found and _DIGEST.fullmatch(name)])
     unused = [blob for name, blob in found.items() if name not in kept]
     if not is_dry_run:
         blobs.remove([blob.name for blob in unused])

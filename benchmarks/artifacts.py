@@ -21,8 +21,10 @@ from uuid import uuid4
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import s3fs
 
+from airflow_mltrain import Workspace
 from airflow_mltrain.artifacts.opening import open_store
 from airflow_mltrain.artifacts.store import ArtifactStore
+from airflow_mltrain.retention import collect_artifacts
 from airflow_mltrain.settings import Settings, StoreUrl
 from tests.services.object_store import ObjectStore, start_object_store
 
@@ -35,6 +37,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1_000)
     parser.add_argument("--megabytes", type=int, default=200)
     parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--snapshots", type=int, default=200, help="in a store that is cleared")
+    parser.add_argument("--delay", type=float, default=20.0, help="ms a request then takes longer")
     arguments = parser.parse_args()
     print(f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} load {os.getloadavg()[0]:.1f}")
     server = start_object_store()
@@ -92,6 +96,28 @@ def _measure(folder: Path, server: ObjectStore, arguments: argparse.Namespace) -
     ]
     for name, act in project_rows:
         _show(name, [_time(server, act) for _ in range(arguments.iterations)])
+    _measure_clearing(folder, server, arguments)
+
+
+def _measure_clearing(folder: Path, server: ObjectStore, arguments: argparse.Namespace) -> None:
+    """A store of many small snapshots, by a machine that has none of them."""
+    project = folder / "small project"
+    project.mkdir()
+    url = StoreUrl("s3", server.new_prefix())
+    settings = Settings(f"sqlite:///{folder}/history.db", folder, folder, artifacts_url=url)
+    store = open_store(replace(settings, artifacts=folder / "small cache"))
+    with store.used():
+        for number in range(arguments.snapshots):
+            (project / "train.py").write_text(f"print({number})")
+            store.take_snapshot(project, max_bytes=2**40)
+
+    def clear() -> None:
+        server.strike = lambda _seen, _number: time.sleep(arguments.delay / 1000)
+        collect_artifacts(Workspace(replace(settings, artifacts=folder / uuid4().hex)))
+
+    Workspace(settings).history.list_runs()
+    name = f"clearing, {arguments.snapshots} snapshots, {arguments.delay:g} ms"
+    _show(name, [_time(server, clear) for _ in range(arguments.iterations)])
 
 
 def _time(server: ObjectStore, act: Callable[[], None]) -> tuple[float, int, int]:
@@ -104,7 +130,7 @@ def _time(server: ObjectStore, act: Callable[[], None]) -> tuple[float, int, int
 
 def _show(name: str, figures: list[tuple[float, int, int]]) -> None:
     seconds, requests, sent = (median(column) for column in zip(*figures, strict=True))
-    print(f"{name:<30} {seconds:>8.3f} s {requests:>6.0f} requests {sent / 1e6:>8.2f} MB sent")
+    print(f"{name:<35} {seconds:>8.3f} s {requests:>6.0f} requests {sent / 1e6:>8.2f} MB sent")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
@@ -46,7 +47,7 @@ class RemoteBlobs:
     def __init__(self, objects: Objects, lock: StoreLock, cache: Path) -> None:
         self._objects = objects
         self._lock = lock
-        self._snapshots: set[str] = set()  # as they were listed last
+        self._snapshots: dict[str, ListedObject] = {}  # as they were listed last
         self.cache = BlobStore(cache / "blobs")
 
     def put_bytes(self, data: bytes) -> str:
@@ -91,7 +92,7 @@ class RemoteBlobs:
         """A file on this machine that has the blob's bytes."""
         path = self.cache.path(digest)
         if not self.cache.renew(digest):
-            self._fetch(digest, path)
+            self._fetch(self._require(digest), path)
         return path
 
     def paths(self, digests: Collection[str]) -> dict[str, Path]:
@@ -108,17 +109,25 @@ class RemoteBlobs:
     def list_blobs(self) -> list[ListedBlob]:
         """Every blob."""
         found = [*self._objects.list_below(FILES), *self._objects.list_below(SNAPSHOTS)]
-        self._snapshots = {_name(one) for one in found if one.key.startswith(f"{SNAPSHOTS}/")}
+        snapshots = (one for one in found if one.key.startswith(f"{SNAPSHOTS}/"))
+        self._snapshots = {_name(one): one for one in snapshots}
         return [ListedBlob(_name(one), one.size_bytes, one.modified_at) for one in found]
 
-    def listed_in(self, digest: str) -> set[str]:
-        """The blobs that a snapshot lists; none where this is no snapshot."""
-        if digest not in self._snapshots:
-            return set()
-        try:
-            return set(blobs_of(self.read(digest)))
-        except ValueError:
-            return set()
+    def listed_in(self, digests: Collection[str]) -> set[str]:
+        """The blobs that any of these lists which is a snapshot."""
+        found: set[str] = set()
+        adding = threading.Lock()
+
+        def look_into(digest: str) -> None:
+            if not self.cache.renew(digest):
+                self._fetch(self._snapshots[digest], self.cache.path(digest))
+            with suppress(ValueError):
+                listed = blobs_of(self.cache.read(digest))
+                with adding:  # what many list counts once
+                    found.update(listed)
+
+        self._objects.for_each(look_into, [one for one in digests if one in self._snapshots])
+        return found
 
     def remove(self, names: Collection[str]) -> None:
         """Remove what `list_blobs` named."""
@@ -176,23 +185,24 @@ class RemoteBlobs:
         except OSError:
             return False
 
-    def _find(self, digest: str) -> str | None:
+    def _find(self, digest: str) -> ListedObject | None:
         """Where a blob lies; snapshots are few, and asked for last."""
         for place in (FILES, SNAPSHOTS):
-            if self._objects.find(_key(place, digest)) is not None:
-                return _key(place, digest)
+            if (found := self._objects.find(_key(place, digest))) is not None:
+                return found
         return None
 
-    def _fetch(self, digest: str, path: Path) -> None:
-        found = None
-        for place in (FILES, SNAPSHOTS):
-            if found is None:
-                found = self._objects.find(_key(place, digest))
+    def _require(self, digest: str) -> ListedObject:
+        found = self._find(digest)
         if found is None:
             raise ArtifactError(
                 f"blob {digest} is not in the artifact store {self._objects.uri(FILES)} any more; "
                 "submit its source directory again"
             )
+        return found
+
+    def _fetch(self, found: ListedObject, path: Path) -> None:
+        digest = path.name
         draft = path.with_name(f"{digest}.{token_hex(8)}")
         try:
             draft.parent.mkdir(parents=True, exist_ok=True)

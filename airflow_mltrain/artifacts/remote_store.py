@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -103,7 +104,7 @@ class RemoteStore:
     def restore_snapshot(self, snapshot_id: str, destination: Path) -> None:
         """Lay out a snapshot."""
         self.blobs.read(snapshot_id)
-        self.blobs.paths(self.blobs.cache.listed_in(snapshot_id))
+        self.blobs.paths(self.blobs.cache.listed_in([snapshot_id]))
         restore_snapshot(snapshot_id, self.blobs.cache, destination)
 
     @contextmanager
@@ -136,18 +137,9 @@ class RemoteStore:
         last = self._last
         if last is not None and last[0] == run_id and time.monotonic() < last[2]:
             return last[1]  # who copies many files of a run asks once for what there is
-        data = self._objects.read(manifest_key(run_id))
-        if data is None:
-            return None
-        try:
-            manifest = RunManifest.decode(data)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ArtifactError(
-                f"{self._objects.uri(manifest_key(run_id))} is no manifest of a run that this "
-                f"version can read: {error}"
-            ) from error
-        kept = RemoteRun(self._objects, run_id, manifest, self._drafts)
-        self._last = (run_id, kept, time.monotonic() + _REMEMBERED_SECONDS)
+        kept = self._read_run(run_id)
+        if kept is not None:
+            self._last = (run_id, kept, time.monotonic() + _REMEMBERED_SECONDS)
         return kept
 
     def outputs_uri(self, run_id: str) -> str:
@@ -187,20 +179,33 @@ class RemoteStore:
 
     def remove_drafts(self, modified_before: float) -> None:
         """Remove what killed processes left half-written of runs, as far as it is so old."""
-        found = self._objects.list_below(_RUNS)
-        kept: dict[str, RemoteRun | None] = {}
-        going = []
-        for one in found:
-            run = one.key.split("/")[1]
-            if one.modified_at >= modified_before or one.key == f"{_RUNS}/{run}/{_MANIFEST}":
-                continue
-            if run not in kept:
-                kept[run] = self.find_run(run)
-            stored = kept[run]
-            if stored is None or not stored.has_object(one.key):
-                going.append(one.key)
-        self._lock.remove(going)
+        old: dict[str, list[str]] = defaultdict(list)
+        for one in self._objects.list_below(_RUNS):
+            run_id = one.key.split("/")[1]
+            if one.modified_at < modified_before and one.key != manifest_key(run_id):
+                old[run_id].append(one.key)
+
+        def strange_to(run_id: str) -> list[str]:
+            kept = self._read_run(run_id)
+            return [key for key in old[run_id] if kept is None or not kept.has_object(key)]
+
+        self._lock.remove(
+            [key for keys in self._objects.for_each(strange_to, old) for key in keys]
+        )
         self._remove_old_drafts()
+
+    def _read_run(self, run_id: str) -> RemoteRun | None:
+        data = self._objects.read(manifest_key(run_id))
+        if data is None:
+            return None
+        try:
+            manifest = RunManifest.decode(data)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"{self._objects.uri(manifest_key(run_id))} is no manifest of a run that this "
+                f"version can read: {error}"
+            ) from error
+        return RemoteRun(self._objects, run_id, manifest, self._drafts)
 
     def _store(self, run_id: str, draft: Path, use: StoreUse) -> None:
         if self.find_run(run_id) is not None:

@@ -116,15 +116,14 @@ class BlobStore:
                 found.append(ListedBlob(entry.name, status.st_size, status.st_mtime))
         return found
 
-    def listed_in(self, digest: str) -> set[str]:
-        """The blobs that a snapshot lists; none where this is no snapshot."""
-        path = Path(self._locate(digest))
-        if not _is_snapshot(path):
-            return set()
-        try:
-            return set(blobs_of(path.read_bytes()))
-        except ValueError:
-            return set()
+    def listed_in(self, digests: Collection[str]) -> set[str]:
+        """The blobs that any of these lists which is a snapshot."""
+        found: set[str] = set()
+        for path in (Path(self._locate(digest)) for digest in digests):
+            if _is_snapshot(path):
+                with suppress(ValueError):
+                    found.update(blobs_of(path.read_bytes()))
+        return found
 
     def remove(self, names: Collection[str]) -> None:
         """Remove what `list_blobs` named, snapshots first; OSError where one cannot be."""

@@ -45,8 +45,8 @@ class Blobs(Protocol):
     def list_blobs(self) -> list[ListedBlob]:
         """Every blob, and every draft of one."""
 
-    def listed_in(self, digest: str) -> set[str]:
-        """The blobs that a snapshot lists; none where this is no snapshot."""
+    def listed_in(self, digests: Collection[str]) -> set[str]:
+        """The blobs that any of these lists which is a snapshot; only after `list_blobs`."""
 
     def remove(self, names: Collection[str]) -> None:
         """Remove what `list_blobs` named.

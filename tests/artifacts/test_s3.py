@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -27,6 +28,7 @@ from tests.artifacts import storing
 from tests.services.object_store import ObjectStore, Seen
 from tests.services.patience import PATIENCE_SECONDS
 
+_SIDE_BY_SIDE = 8
 _AT_ONCE = timedelta(seconds=-5)  # by when everything is old
 _SCRIPT = """
 import pathlib
@@ -546,6 +548,76 @@ def test_what_nobody_needs_is_removed_and_what_is_needed_stays(
     object_store.forget()
     submit(workspace, project).wait_for_completion()
     assert blobs_sent(object_store) == 21
+
+
+@pytest.mark.parametrize("asked", ["/snapshots/", "/manifest.json"])
+def test_who_clears_a_store_asks_for_many_manifests_side_by_side(
+    settings: Settings, project: Path, tmp_path: Path, object_store: ObjectStore, asked: str
+) -> None:
+    # given
+    store = open_store(settings)
+    for number in range(_SIDE_BY_SIDE):
+        (project / "train.py").write_text(f"print({number})")
+        store.take_snapshot(project, max_bytes=1_000_000)
+        with store.keep_run(f"run_{number}") as folder:
+            (folder / "log").write_text("trained")
+    waiting: list[Seen] = []
+    are_together = Event()
+
+    def strike(seen: Seen, _number: int) -> None:
+        if seen.method == "GET" and asked in seen.path:
+            waiting.append(seen)
+            if len(waiting) == _SIDE_BY_SIDE:
+                are_together.set()
+            are_together.wait(PATIENCE_SECONDS)
+
+    object_store.strike = strike
+
+    # when
+    other = elsewhere(settings, tmp_path)
+    collect_artifacts(other)
+    with other.artifacts.alone(PATIENCE_SECONDS) as is_alone:
+        assert is_alone
+        other.artifacts.remove_drafts(other.artifacts.now() + 5)
+
+    # then: each of them once
+    assert are_together.is_set()
+    assert len({seen.path for seen in waiting}) == len(waiting) == _SIDE_BY_SIDE
+    assert store.run_ids() == sorted(f"run_{number}" for number in range(_SIDE_BY_SIDE))
+
+
+@pytest.mark.parametrize("lost", ["snapshots", "runs"])
+def test_a_store_of_which_one_manifest_cannot_be_read_is_not_cleared(
+    workspace: Workspace,
+    settings: Settings,
+    project: Path,
+    tmp_path: Path,
+    object_store: ObjectStore,
+    place: str,
+    lost: str,
+) -> None:
+    # given: two runs, and what would go
+    submit(workspace, project).wait_for_completion()
+    (project / "train.py").write_text("print('another')")
+    run = submit(workspace, project)
+    run.wait_for_completion()
+    orphan = workspace.artifacts.blobs.put_bytes(b"nobody's")
+    manifests = (key for key in object_store.objects(f"{place}/{lost}") if key.count("/") == 1)
+    [path, *_] = sorted(manifests)
+    object_store.strike = lambda seen, _number: (
+        "before" if seen.method == "GET" and seen.path.endswith(f"/{lost}/{path}") else None
+    )
+
+    # when
+    with pytest.raises(ArtifactError):
+        collect_artifacts(elsewhere(settings, tmp_path), least_age=_AT_ONCE)
+
+    # then
+    object_store.forget()
+    assert f"{orphan[:2]}/{orphan}" in object_store.objects(f"{place}/blobs")
+    gone = collect_artifacts(elsewhere(settings, tmp_path), least_age=_AT_ONCE)
+    assert gone.blobs.count == 1
+    run.restore_snapshot(path=tmp_path / "restored")
 
 
 def test_a_retry_goes_on_from_outputs_that_only_the_store_has(
