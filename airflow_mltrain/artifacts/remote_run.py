@@ -111,7 +111,7 @@ class RemoteRun:
 
     def list_files(self) -> list[KeptFile]:
         """Its files by name."""
-        files = [KeptFile(file.name, file.size) for file in self._files.values()]
+        files = [KeptFile(one.name, one.size, sha256=one.sha256) for one in self._files.values()]
         linked = ((name, self._find(name)) for name in self._manifest.links)
         files += [KeptFile(name, file.size, is_link=True) for name, file in linked if file]
         return sorted(files, key=lambda file: file.name)

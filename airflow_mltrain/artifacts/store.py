@@ -19,6 +19,7 @@ class KeptFile:
     name: str
     size_bytes: int
     is_link: bool = False  # to another file of the run
+    sha256: str = ""  # where it is known without reading the file
 
 
 class KeptRun(Protocol):

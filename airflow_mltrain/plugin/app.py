@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from functools import cache
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Annotated, Protocol
 from urllib.parse import quote, urlencode
@@ -14,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from airflow_mltrain.artifacts.folder_run import FolderRun
+from airflow_mltrain.artifacts.store import KeptFile as ListedFile
 from airflow_mltrain.artifacts.store import KeptRun as ArtifactsOfRun
 from airflow_mltrain.errors import (
     ArtifactError,
@@ -21,10 +23,11 @@ from airflow_mltrain.errors import (
     RunHistoryError,
     RunNotFoundError,
 )
+from airflow_mltrain.plugin.byte_range import find_range
 from airflow_mltrain.plugin.kept_run import (
     KeptRun,
     find_file,
-    find_size,
+    find_listed,
     read_kept_run,
     read_run_elsewhere,
 )
@@ -127,8 +130,8 @@ def create_app(
                 return FileResponse(
                     path, filename=path.name, media_type=media_type, headers=headers
                 )
-        elif found is not None and (size := find_size(found, name)) is not None:
-            return _stream(found, name, size)
+        elif found is not None and (file := find_listed(found, name)) is not None:
+            return _stream(found, file, request)
         text = "The page of the run lists what was kept of it."
         return _message(request, 404, "The run kept no such file", text)
 
@@ -146,20 +149,41 @@ def _read_kept(workspace: Workspace, run_id: str) -> KeptRun:
         return KeptRun(fault="the artifact store does not answer")
 
 
-def _stream(kept: ArtifactsOfRun, name: str, size_bytes: int) -> Response:
-    """A file that is not on this machine, a part at a time."""
-
-    def parts() -> Iterator[bytes]:
-        for start in range(0, size_bytes, _PART_BYTES):
-            yield kept.read(name, start, _PART_BYTES)
-
-    filename = name.rpartition("/")[2]
+def _stream(kept: ArtifactsOfRun, file: ListedFile, request: Request) -> Response:
+    """A file that is not on this machine, or the range of it that is asked for, part by part."""
+    filename = file.name.rpartition("/")[2]
+    tag = f'"{file.sha256}"'
     headers = {
         **security_headers(),
-        "content-length": str(size_bytes),
+        "accept-ranges": "bytes",
         "content-disposition": f"attachment; filename*=utf-8''{quote(filename, safe='')}",
+        "etag": tag,
     }
-    return StreamingResponse(parts(), media_type=_media_type(filename), headers=headers)
+    asked = find_range(
+        request.headers.get("range"),
+        file.size_bytes,
+        entity_tag=tag,
+        if_range=request.headers.get("if-range"),
+    )
+    if asked is not None and not asked:
+        headers["content-range"] = f"bytes */{file.size_bytes}"
+        return Response(status_code=416, headers=headers)
+    if asked is not None:
+        headers["content-range"] = f"bytes {asked.start}-{asked.stop - 1}/{file.size_bytes}"
+    positions = range(file.size_bytes) if asked is None else asked
+    parts = _read_parts(kept, file.name, positions)
+    start = next(parts, b"")  # a store that does not answer is told of while that can be told
+    return StreamingResponse(
+        chain([start], parts),
+        status_code=200 if asked is None else 206,
+        media_type=_media_type(filename),
+        headers={**headers, "content-length": str(len(positions))},
+    )
+
+
+def _read_parts(kept: ArtifactsOfRun, name: str, positions: range) -> Iterator[bytes]:
+    for start in range(positions.start, positions.stop, _PART_BYTES):
+        yield kept.read(name, start, min(_PART_BYTES, positions.stop - start))
 
 
 def _media_type(filename: str) -> str:

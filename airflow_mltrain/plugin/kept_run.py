@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_mltrain.artifacts.store import KeptFile as ListedFile
     from airflow_mltrain.artifacts.store import KeptRun as ArtifactsOfRun
 
 LOG_BYTES = 64 * 1024
@@ -80,10 +81,9 @@ def read_run_elsewhere(kept: ArtifactsOfRun) -> KeptRun:
     return KeptRun(shown, len(files) > _MOST_FILES, log_end, log_bytes)
 
 
-def find_size(kept: ArtifactsOfRun, name: str) -> int | None:
-    """The size of a file in bytes; None where there is none of that name that is no link."""
-    sizes = {one.name: one.size_bytes for one in kept.list_files() if not one.is_link}
-    return sizes.get(name)
+def find_listed(kept: ArtifactsOfRun, name: str) -> ListedFile | None:
+    """The file of that name that is no link; None where there is none."""
+    return next((one for one in kept.list_files() if one.name == name and not one.is_link), None)
 
 
 def find_file(folder: Path, name: str) -> Path | None:

@@ -19,11 +19,14 @@ from airflow_mltrain.workspace import Workspace
 from tests.contracts.history_bench import add_metrics
 from tests.fakes.viewer import Colleague
 from tests.services.artifacts import folder_store
+from tests.services.object_store import object_store, object_store_server
 from tests.services.web_server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["object_store", "object_store_server"]
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 KEY = SubmissionKey("retrain", "manual__2026-11-23", "train")

@@ -45,6 +45,7 @@ class Seen:
     path: str  # of the object, below the bucket
     body_bytes: int
     query: str = ""
+    range: str = ""  # of the object, as its header has it
 
     @property
     def is_sent_blob(self) -> bool:
@@ -138,7 +139,13 @@ class ObjectStore:
         """Pass one request on, unless it is struck."""
         body = handler.read_body()
         path, _, query = handler.path.partition("?")
-        request = Seen(handler.command, path.partition(f"/{BUCKET}")[2], len(body), query)
+        request = Seen(
+            handler.command,
+            path.partition(f"/{BUCKET}")[2],
+            len(body),
+            query,
+            handler.headers.get("Range", ""),
+        )
         self.seen.append(request)
         fate = None if self.strike is None else self.strike(request, len(self.seen))
         if fate == "before":

@@ -53,10 +53,10 @@ class WebServer:
         outer.mount("/mltrain", app)
         self._app = outer
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         """Ask for a path exactly as it is written, `..` and all."""
         host, port = self._socket.getsockname()
-        return fetch(host, port, path)
+        return fetch(host, port, path, headers)
 
     def close(self) -> None:
         """End the server."""
