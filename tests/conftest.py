@@ -14,6 +14,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from airflow_mltrain.settings import Settings
+from airflow_mltrain.workspace import Workspace
 
 # Time is no property here: a machine that is busy may take long over an example.
 hypothesis_settings.register_profile(
@@ -58,6 +59,19 @@ def settings(tmp_path: Path) -> Settings:
         local_root=tmp_path / "local",
         cancel_grace_seconds=1.0,
     )
+
+
+@pytest.fixture
+def workspace(settings: Settings) -> Workspace:
+    return Workspace(settings)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty folder for a training script."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
 
 
 class ServerScheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist is untyped

@@ -26,18 +26,6 @@ from tests.services.artifacts import folder_store
 _DAY = 24 * 3600.0
 
 
-@pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    return folder
-
-
 def submit(workspace: Workspace, project: Path, script: str) -> Run:
     (project / "train.py").write_text(script)
     return Experiment(workspace, "churn").submit(ScriptRunConfig(project, "train.py"))

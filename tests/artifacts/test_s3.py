@@ -51,21 +51,14 @@ def settings(settings: Settings, place: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "train.py").write_text(_SCRIPT)
+def project(project: Path) -> Path:
+    (project / "train.py").write_text(_SCRIPT)
     for number in range(20):
-        (folder / f"module_{number}.py").write_text(f"VALUE = {number}")
+        (project / f"module_{number}.py").write_text(f"VALUE = {number}")
     then = time.time() - 60  # what was changed just now is read again in any case
-    for path in folder.iterdir():
+    for path in project.iterdir():
         os.utime(path, (then, then))
-    return folder
+    return project
 
 
 def elsewhere(settings: Settings, tmp_path: Path) -> Workspace:

@@ -1,6 +1,7 @@
-"""How long tests wait for what has to come."""
+"""How long tests wait for what has to come: as long as for an Airflow."""
 
 from __future__ import annotations
 
-# Only what never comes is waited for so long, however much else the machine does.
-PATIENCE_SECONDS = 600.0
+from scripts.airflow_stack import PATIENCE_SECONDS
+
+__all__ = ["PATIENCE_SECONDS"]
