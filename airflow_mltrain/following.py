@@ -26,7 +26,6 @@ from airflow_mltrain.preparation import NOBODY, Onlooker
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.exit_action import exit_action
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
-from airflow_mltrain.runs.series import arrange_metrics, strict_json
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.silence import UNANSWERED, Silence
 from airflow_mltrain.targets.registry import find_connections
@@ -302,6 +301,8 @@ def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
 
     Metrics are as `Run.get_metrics` gives them; of very many values only the last of each name.
     """
+    from airflow_mltrain.runs.series import arrange_metrics, strict_json  # noqa: PLC0415 - later
+
     points = workspace.history.get_metrics(record.run_id)
     if len(points) > _MOST_METRIC_VALUES:
         log.warning("%d metric values: only the last of each name goes to XCom", len(points))

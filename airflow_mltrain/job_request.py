@@ -88,7 +88,7 @@ def _facts(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
     """What a script may ask of its run beside what it says itself."""
     return {
         "experiment": record.experiment,
-        "number": workspace.history.number_of(record.run_id),
+        "number": workspace.history.number_of(record),
         "target": record.target,
         "tags": dict(record.tags),
         "properties": dict(record.properties),

@@ -57,12 +57,15 @@ def record_run(
             f"experiment {experiment!r}: a name has 1 to 128 letters, digits, '-' and '_', and "
             "starts with a letter or a digit"
         )
-    config = config.model_copy(deep=True)
-    if isinstance(config.run_config.environment, str):
-        config.run_config.environment = workspace.get_environment(config.run_config.environment)
-    config.run_config.environment = apply_docker(
-        config.run_config.docker, config.run_config.environment, runs_images=target.runs_images
+    environment = config.run_config.environment
+    if isinstance(environment, str):
+        environment = workspace.get_environment(environment)
+    environment = apply_docker(
+        config.run_config.docker, environment, runs_images=target.runs_images
     )
+    # To assign it would have pydantic build the validator of what holds it, which is dear.
+    run_config = config.run_config.model_copy(update={"environment": environment})
+    config = config.model_copy(update={"run_config": run_config}).model_copy(deep=True)
     _check_environment(workspace, config, target)
     config.check()
     resources = config.run_config.resources

@@ -282,7 +282,7 @@ class Run(Explaining):
     def number(self) -> int:
         """The how-manieth run of its experiment it is; a child has the number of its parent."""
         history = self._workspace.history
-        return history.number_of(history.find_submitted(self.id).run_id)
+        return history.number_of(history.find_submitted(self.id))
 
     @property
     def parent(self) -> Run | None:

@@ -292,10 +292,9 @@ class RunHistory:
                 run = self._get(connection, run.parent_run_id)
         return run
 
-    def number_of(self, run_id: str) -> int:
+    def number_of(self, run: RunRecord) -> int:
         """The how-manieth submitted run of its experiment a run is; the first is 1."""
         with self._database.reading() as connection:
-            run = self._get(connection, run_id)
             earlier = (
                 select(func.count())
                 .select_from(runs)

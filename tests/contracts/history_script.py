@@ -75,7 +75,7 @@ class ScriptContract(HistoryContract):
 
         # then
         assert [run.run_id for run in history.list_runs()] == ["later", "p"]
-        assert (history.number_of("p"), history.number_of("later")) == (1, 2)
+        assert [history.number_of(history.get(name)) for name in ("p", "later")] == [1, 2]
         assert history.find_submitted("p_a_b").run_id == "p"
 
     def test_the_same_lines_twice_are_kept_once(self, history: RunHistory) -> None:
