@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from airflow_mltrain.artifacts.draft import filled, remove_older, remove_whole
 from airflow_mltrain.artifacts.folder_run import FolderRun
 from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.runtime.job_agent import file_lock
@@ -110,8 +111,8 @@ class FolderStore:
         kept = self.run_folder(run_id)
         draft = kept.with_name(f".{run_id}.{uuid.uuid4().hex}")
         try:
-            draft.mkdir(parents=True, mode=0o700)
-            yield draft
+            with filled(draft):
+                yield draft
             if not kept.exists():
                 draft.rename(kept)
         except OSError as error:
@@ -129,20 +130,10 @@ class FolderStore:
 
     def remove_run(self, run_id: str) -> None:
         """Remove what was kept of a run, so that it is there whole or not at all."""
-        folder = self.run_folder(run_id)
-        gone = folder.with_name(f".{run_id}.{uuid.uuid4().hex}")
-        folder.rename(gone)
-        shutil.rmtree(gone)
+        remove_whole(self.run_folder(run_id))
 
     def remove_drafts(self, modified_before: float) -> None:
         """Remove what killed processes left half-written of runs, as far as it is so old."""
         for folder in self.run_folders():
-            if folder.name.startswith(".") and _is_older(folder, modified_before):
-                shutil.rmtree(folder)
-
-
-def _is_older(path: Path, instant: float) -> bool:
-    try:
-        return path.stat().st_mtime < instant
-    except FileNotFoundError:  # a draft that has just become what it was made for
-        return False
+            if folder.name.startswith("."):
+                remove_older(folder, modified_before)

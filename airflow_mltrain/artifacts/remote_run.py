@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_mltrain.artifacts.draft import filled
 from airflow_mltrain.artifacts.object_key import key_of
 from airflow_mltrain.artifacts.store import KeptFile
 from airflow_mltrain.errors import ArtifactError
@@ -163,13 +164,14 @@ class RemoteRun:
         """Its `outputs/` as a folder."""
         folder = self._drafts / f"{self._run_id}.{token_hex(8)}"
         try:
-            self._lay_out(folder)
+            with filled(folder):
+                self._lay_out(folder)
             yield folder / _OUTPUTS
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _lay_out(self, folder: Path) -> None:
-        (folder / _OUTPUTS).mkdir(parents=True, mode=0o700)
+        (folder / _OUTPUTS).mkdir(mode=0o700)
         manifest = self._manifest
         directories = {n: m for n, m in manifest.directories.items() if _is_output(n)}
         for name in directories:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from airflow_mltrain.artifacts.draft import filled, remove_older
 from airflow_mltrain.artifacts.known_blobs import KnownBlobs
 from airflow_mltrain.artifacts.objects import Objects
 from airflow_mltrain.artifacts.remote_blobs import LostCopyError, RemoteBlobs
@@ -153,8 +153,8 @@ class RemoteStore:
         self._remove_old_drafts()
         draft = self._drafts / f"{run_id}.{uuid.uuid4().hex}"
         try:
-            draft.mkdir(parents=True, mode=0o700)
-            yield draft
+            with filled(draft):
+                yield draft
             with self._lock.used() as use:  # what an earlier try has uploaded stays meanwhile
                 self._store(run_id, draft, use)
         except (OSError, ArtifactError) as error:
@@ -225,7 +225,7 @@ class RemoteStore:
 
     def _remove_old_drafts(self) -> None:
         """Remove folders that killed processes left on this machine."""
-        with suppress(OSError):
-            for entry in os.scandir(self._drafts):
-                if time.time() - entry.stat().st_mtime > _OLD_DRAFT_SECONDS:
-                    shutil.rmtree(entry.path, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            for folder in list(self._drafts.iterdir()):
+                with suppress(OSError):
+                    remove_older(folder, time.time() - _OLD_DRAFT_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,9 @@ from airflow_mltrain.artifacts.opening import open_store
 from airflow_mltrain.artifacts.store import ArtifactStore
 from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.settings import Settings, StoreUrl
+from tests.services.patience import PATIENCE_SECONDS
+
+_DAY_SECONDS = 24 * 3600.0
 
 _HOSTILE = (
     *("plain", "with space", 'it\'s "quoted"', "100%", "%41", "a+b", "new\nline", ".hidden"),
@@ -96,6 +100,32 @@ def test_a_run_is_kept_whole_or_not_at_all(store: ArtifactStore) -> None:
 
     assert store.find_run("run_1") is None
     assert store.run_ids() == []
+
+
+def test_what_was_removed_while_it_was_filled_is_not_kept_as_if_it_were_whole(
+    store: ArtifactStore,
+) -> None:
+    # given: one who sleeps for two days, and others who take the folder for a killed process's
+    keeping = store.keep_run("run_1")
+    folder = keeping.__enter__()
+    (folder / "log").write_text("all of it")
+    then = time.time() - 2 * _DAY_SECONDS
+    os.utime(folder, (then, then))
+    keep(store, "run_2", {})
+    with store.alone(PATIENCE_SECONDS):
+        store.remove_drafts(time.time() - _DAY_SECONDS)
+    assert not folder.exists()
+
+    # when: the one wakes up, and fetches what is left to fetch
+    (folder / "outputs").mkdir(parents=True)
+    (folder / "outputs/model").write_text("the rest")
+    with pytest.raises(ArtifactError, match="run_1 could not be stored"):
+        keeping.__exit__(None, None, None)
+
+    # then
+    assert store.run_ids() == ["run_2"]
+    keep(store, "run_1", {"outputs/model": b"the rest"})
+    assert store.run_ids() == ["run_1", "run_2"]
 
 
 def test_whoever_keeps_a_run_second_changes_nothing(opening: Opening) -> None:
