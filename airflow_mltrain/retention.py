@@ -78,7 +78,8 @@ def collect_artifacts(
     where no other run has them; what the run history knows of these runs stays. A run that
     another is to go on from is kept until that one has ended. Nothing goes that is younger than
     `least_age`, unless it is of those runs. Raises ArtifactError where submissions are under way
-    without a pause, or something cannot be removed.
+    without a pause, something cannot be removed, or the store has runs that the run history does
+    not know, whose code nothing here refers to.
     """
     with workspace.artifacts.alone(_PATIENCE_SECONDS) as is_alone:
         if not is_alone:
@@ -86,6 +87,7 @@ def collect_artifacts(
                 "runs are being submitted all the time, and what they are about to use may not "
                 "be removed; repeat this when it is quieter"
             )
+        _require_own(workspace)
         try:
             young_since = workspace.artifacts.now() - least_age.total_seconds()
             going = _find_going(workspace, ended_before)
@@ -96,6 +98,17 @@ def collect_artifacts(
                 f"the artifact store cannot be cleared: {error}; mend that, then repeat"
             ) from error
     return RemovedArtifacts(tuple(run_ids), blobs)
+
+
+def _require_own(workspace: Workspace) -> None:
+    kept = workspace.artifacts.run_ids()
+    if strange := sorted(set(kept).difference(workspace.history.find_many(kept))):
+        raise ArtifactError(
+            f"the artifact store {workspace.artifacts.address} has {len(strange)} of {len(kept)} "
+            f"runs that this run history does not know, such as {strange[0]}: what they need "
+            "would be removed; see that [mltrain] database and artifacts are of one workspace, "
+            "and remove runs/<run id> there of runs that nobody needs any more"
+        )
 
 
 def _ended_before(record: RunRecord, instant: datetime) -> bool:

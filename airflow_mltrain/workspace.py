@@ -169,7 +169,8 @@ class Workspace(Explaining):
 
     def add_wheel(self, path: Path) -> str:
         """Keep a file by its content, as often as it is added; returns its SHA-256."""
-        digest, _ = self.artifacts.blobs.put_file(path)
+        with self.artifacts.used():  # or who clears the store may have just found it to be old
+            digest, _ = self.artifacts.blobs.put_file(path)
         return digest
 
     def add_build_context(self, path: Path, dockerfile_path: str) -> str:

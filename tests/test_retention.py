@@ -280,6 +280,46 @@ def test_it_gives_up_where_somebody_is_always_submitting(
     assert "repeat this when it is quieter" in str(caught.value)
 
 
+def test_a_wheel_that_is_added_again_while_a_store_is_cleared_is_there_afterwards(
+    workspace: Workspace, project: Path
+) -> None:
+    # given: an old wheel that nothing refers to, and a collector that has seen so
+    wheel = project / "own.whl"
+    wheel.write_bytes(b"a wheel")
+    digest = workspace.add_wheel(wheel)
+    adding = Thread(target=workspace.add_wheel, args=[wheel])
+
+    # when
+    with workspace.artifacts.alone(0.0) as is_alone:
+        assert is_alone
+        adding.start()
+        adding.join(1.0)  # who is not kept waiting is done by then
+        workspace.artifacts.blobs.remove([digest])
+    adding.join()
+
+    # then
+    assert digest in blobs_in(workspace)
+
+
+def test_a_store_with_runs_of_another_workspace_is_not_cleared(
+    workspace: Workspace, project: Path
+) -> None:
+    # given: a machine whose airflow.cfg names the store, and not the database
+    run = train(workspace, project, "print('kept')")
+    age(workspace)
+    before = blobs_in(workspace)
+    stranger = Workspace(
+        replace(workspace.settings, database_url=f"sqlite:///{project.parent}/other.db")
+    )
+
+    # when
+    with pytest.raises(ArtifactError, match=f"1 of 1 runs.* such as {run.id}.*one workspace"):
+        collect_artifacts(stranger)
+
+    # then
+    assert blobs_in(workspace) == before
+
+
 def test_jobs_of_old_runs_leave_their_target_and_others_stay(
     workspace: Workspace, project: Path
 ) -> None:

@@ -121,10 +121,15 @@ class RemoteBlobs:
         def look_into(digest: str) -> None:
             if not self.cache.renew(digest):
                 self._fetch(self._snapshots[digest], self.cache.path(digest))
-            with suppress(ValueError):
+            try:
                 listed = blobs_of(self.cache.read(digest))
-                with adding:  # what many list counts once
-                    found.update(listed)
+            except ValueError as error:
+                raise ArtifactError(
+                    f"{self._objects.uri(_key(SNAPSHOTS, digest))} cannot be read, so that nobody "
+                    f"knows what it needs: {error}"
+                ) from error
+            with adding:  # what many list counts once
+                found.update(listed)
 
         self._objects.for_each(look_into, [one for one in digests if one in self._snapshots])
         return found

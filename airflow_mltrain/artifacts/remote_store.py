@@ -110,12 +110,13 @@ class RemoteStore:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Keep what is in the store from being removed, until what refers to it is recorded."""
+        outer = self._using.use
         with self._lock.used() as use:
             self._using.use = use
             try:
                 yield
             finally:
-                self._using.use = None
+                self._using.use = outer
 
     def require_used(self) -> None:
         """Raise ArtifactError where `used` has not kept what it should, which few see."""

@@ -568,7 +568,8 @@ def test_who_clears_a_store_asks_for_many_manifests_side_by_side(
 
     # when
     other = elsewhere(settings, tmp_path)
-    collect_artifacts(other)
+    snapshots = [blob.name for blob in other.artifacts.blobs.list_blobs()]
+    other.artifacts.blobs.listed_in(snapshots)
     with other.artifacts.alone(PATIENCE_SECONDS) as is_alone:
         assert is_alone
         other.artifacts.remove_drafts(other.artifacts.now() + 5)
@@ -611,6 +612,22 @@ def test_a_store_of_which_one_manifest_cannot_be_read_is_not_cleared(
     gone = collect_artifacts(elsewhere(settings, tmp_path), least_age=_AT_ONCE)
     assert gone.blobs.count == 1
     run.restore_snapshot(path=tmp_path / "restored")
+
+
+def test_a_store_with_a_snapshot_of_a_newer_version_is_not_cleared(
+    workspace: Workspace, object_store: ObjectStore, place: str
+) -> None:
+    manifest = b'{"version": 2}\n{"blob": "' + b"0" * 64 + b'"}\n'
+    digest = hashlib.sha256(manifest).hexdigest()
+    bucket, _, prefix = place.partition("/")
+    key = f"{prefix}/snapshots/{digest[:2]}/{digest}"
+    object_store.client().put_object(Bucket=bucket, Key=key, Body=manifest)
+    orphan = workspace.artifacts.blobs.put_bytes(b"perhaps of that snapshot")
+
+    with pytest.raises(ArtifactError, match=f"{digest} cannot be read.*version unknown here"):
+        collect_artifacts(workspace)
+
+    assert f"{orphan[:2]}/{orphan}" in object_store.objects(f"{place}/blobs")
 
 
 def test_a_retry_goes_on_from_outputs_that_only_the_store_has(
