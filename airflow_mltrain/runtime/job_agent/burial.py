@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from typing import Any, Dict, Optional
+from typing import Any, ContextManager, Dict, Optional
 
 from . import file_lock, process
 from .folder import TERMINAL, JobFolder, read_from, size_of
@@ -21,7 +21,12 @@ def bury_if_dead(folder: JobFolder) -> bool:
     if not _is_dead(folder):
         return True
     folder.create()  # a script may have put something else in its place
-    with file_lock.exclusive(folder.burial_lock) as is_held:
+    if not _is_dead(folder):
+        return True
+    # First of all, for one of them may have the lock.
+    if not _stop_processes(folder):
+        return False
+    with _burying(folder) as is_held:
         return is_held and (not _is_dead(folder) or _bury(folder))
 
 
@@ -41,7 +46,7 @@ def is_bereft(folder: JobFolder) -> bool:
 
 def bury_with(folder: JobFolder, reason: str, exit_code: Optional[int]) -> None:
     """Record the end of a bereft job, which all of its processes have reached; else nothing."""
-    with file_lock.exclusive(folder.burial_lock) as is_held:
+    with _burying(folder) as is_held:
         if is_held and is_bereft(folder):
             state = folder.read_state()
             if state is not None:
@@ -54,6 +59,11 @@ def last_words(folder: JobFolder) -> str:
     start = max(0, size_of(folder.supervisor_log) - _LAST_WORDS_BYTES)
     words = read_from(folder.supervisor_log, start, _LAST_WORDS_BYTES).decode(errors="replace")
     return words.strip()[-2000:]
+
+
+def _burying(folder: JobFolder) -> ContextManager[bool]:
+    folder.make_way(folder.burial_lock)
+    return file_lock.exclusive(folder.burial_lock)
 
 
 def _is_dead(folder: JobFolder) -> bool:
@@ -71,15 +81,19 @@ def _bury(folder: JobFolder) -> bool:
     state = folder.read_state()
     if state is None:
         return True
-    is_quiet = process.stop_all(
+    if not _stop_processes(folder):
+        return False
+    _record_end(folder, state, _cause_of_death(folder, state["supervisor"]))
+    return True
+
+
+def _stop_processes(folder: JobFolder) -> bool:
+    """Whether none is left."""
+    return process.stop_all(
         lambda: process.processes_of(folder.run_id),
         grace_seconds=0,
         patience_seconds=_PATIENCE_SECONDS,
     )
-    if not is_quiet:
-        return False
-    _record_end(folder, state, _cause_of_death(folder, state["supervisor"]))
-    return True
 
 
 def _is_contained(state: Dict[str, Any]) -> bool:

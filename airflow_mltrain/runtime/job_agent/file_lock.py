@@ -8,6 +8,8 @@ import time
 from typing import Iterator, Optional
 
 _LOOK_SECONDS = 0.02
+# Not through a link that a script has put there, nor waiting for who opens a pipe.
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def try_exclusive(path: str) -> Optional[int]:
@@ -23,16 +25,16 @@ def try_shared(path: str) -> Optional[int]:
 
     FileNotFoundError where there is none. Closing the descriptor frees it.
     """
-    return _try(os.open(path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+    return _try(os.open(path, os.O_RDONLY | _FLAGS), fcntl.LOCK_SH)
 
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | _FLAGS)
 
 
 def _try(descriptor: int, kind: int) -> Optional[int]:

@@ -37,7 +37,8 @@ class JobFolder:
             raise ValueError("not a run id: {!r}".format(run_id))
         self.root = root
         self.run_id = run_id
-        self.path = os.path.join(root, "runs", run_id)
+        self._runs = os.path.join(root, "runs")
+        self.path = os.path.join(self._runs, run_id)
         self.blobs = os.path.join(root, "blobs")
         self.slots = os.path.join(root, "slots")
         self.gpus = os.path.join(root, "gpus")
@@ -66,16 +67,32 @@ class JobFolder:
     def create(self) -> None:
         """Make the folder, for its owner alone; nothing if it is there.
 
-        What a script has put in its place lies in it then; a folder that it has shut is open.
+        What a script has put in its place lies in it then; a folder that it has shut is open, and
+        so is that of all jobs.
         """
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
-        except FileExistsError:
-            aside = _draft(os.path.join(self.root, "runs", "." + self.run_id))
-            os.rename(self.path, aside)
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
-            os.rename(aside, _draft(os.path.join(self.path, "obstacle")))
+            self._make()
+        except PermissionError:
+            if not open_up(self._runs):
+                raise
+            self._make()
         open_up(self.path)
+
+    def _make(self) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            if not os.path.islink(self.path):
+                return
+        aside = _draft(os.path.join(self._runs, "." + self.run_id))
+        os.rename(self.path, aside)
+        os.makedirs(self.path, mode=0o700, exist_ok=True)
+        os.rename(aside, _draft(os.path.join(self.path, "obstacle")))
+
+    def make_way(self, path: str) -> None:
+        """Move aside what a script has put in the place of a file, if it is none."""
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                os.rename(path, _draft(path))
 
     def write_spec(self, spec: Dict[str, Any]) -> None:
         """Store what is to run, whole or not at all; the first writer wins."""
@@ -154,6 +171,8 @@ class JobFolder:
         except FileNotFoundError:
             return None
         except (NotADirectoryError, PermissionError):
+            if open_up(self._runs):
+                return self.read_state()
             if os.lstat(self.path).st_uid != os.geteuid():
                 raise
             content = b""
@@ -209,7 +228,12 @@ class JobFolder:
         """Whether a process that called `hold_life` lives, on whichever side of a namespace."""
         try:
             descriptor = file_lock.try_shared(self._life)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in (
+                errno.ENOENT,
+                errno.ELOOP,
+            ):  # a script may have put a link there
+                raise
             return False
         if descriptor is None:
             return True
@@ -219,11 +243,25 @@ class JobFolder:
     def mark_canceled(self) -> None:
         """Ask for the job's end; outlasts every process, and stops a job that has yet to start."""
         self.create()
-        os.close(os.open(self.cancel_mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if not self.is_marked_canceled():
+            self.make_way(self.cancel_mark)
+            _write_file(self.cancel_mark, b"", os.O_CREAT)
 
     def is_marked_canceled(self) -> bool:
-        """Whether somebody asked for the job's end."""
-        return os.path.exists(self.cancel_mark)
+        """Whether somebody asked for the job's end; only a file says so."""
+        try:
+            return stat.S_ISREG(os.lstat(self.cancel_mark).st_mode)
+        except OSError:
+            return False
+
+    def add_to_log(self, line: bytes) -> None:
+        """Add a line to the job's log, which may end in the middle of one.
+
+        OSError where a script has put something else in its place.
+        """
+        last = read_from(self.log, max(0, size_of(self.log) - 1), 1)
+        start = b"" if last in (b"", b"\n") else b"\n"
+        _write_file(self.log, start + line, os.O_CREAT | os.O_APPEND)
 
 
 def write_new(path: str, content: bytes) -> bool:
@@ -285,7 +323,9 @@ def _draft(path: str) -> str:
 
 
 def _write_file(path: str, content: bytes, flags: int = 0) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    # Not through a link that a script has put there, nor into a pipe, which nobody may read.
+    flags |= os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
 
@@ -301,7 +341,7 @@ def _replace(draft: str, path: str) -> None:
 
 
 def _make_lasting(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

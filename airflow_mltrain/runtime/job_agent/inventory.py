@@ -10,6 +10,7 @@ from . import blobs, file_lock
 from .burial import bury_if_dead
 from .checkout import blobs_of
 from .folder import TERMINAL, JobFolder, read_from
+from .removal import open_up
 
 _NOT_STARTED = "NotStarted"
 _DRAFT_OR_BLOB = re.compile("[0-9a-f]{64}([.].*)?|stream[.].*")
@@ -66,8 +67,10 @@ def collect_blobs(root: str, least_age_seconds: float, *, is_dry_run: bool) -> D
 
 
 def _folders(root: str) -> Iterator[JobFolder]:
+    runs = os.path.join(root, "runs")
     try:
-        names = sorted(os.listdir(os.path.join(root, "runs")))
+        open_up(runs)  # a script may have shut it
+        names = sorted(os.listdir(runs))
     except FileNotFoundError:
         return
     for name in names:

@@ -31,8 +31,13 @@ def remove(path: str) -> None:
             continue  # another was faster with a part of it
 
 
-def open_up(folder: str) -> None:
-    """Let the owner use the folder again, where a script has shut it; not what a link leads to."""
+def open_up(folder: str) -> bool:
+    """Let the owner use the folder again, where a script has shut it; not what a link leads to.
+
+    False where it was open, or is none.
+    """
     mode = os.lstat(folder).st_mode
-    if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
+    is_shut = stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU
+    if is_shut:
         os.chmod(folder, 0o700)
+    return is_shut

@@ -11,7 +11,7 @@ from . import process
 from .attendance import Attendance
 from .checkout import DamagedBlobError, check_out
 from .children import Children
-from .folder import JobFolder, read_from, size_of
+from .folder import JobFolder
 from .script import SpawnError, spawn
 from .script_user import ScriptUser
 from .secret import take_over
@@ -375,12 +375,9 @@ class Supervisor:
         return True
 
     def _say(self, words: str) -> None:
-        """Add a line to the job's log, which may end in the middle of one."""
-        last = read_from(self._folder.log, max(0, size_of(self._folder.log) - 1), 1)
-        start = b"" if last in (b"", b"\n") else b"\n"
+        """Add a line to the job's log."""
         try:
-            with open(self._folder.log, "ab") as log:
-                log.write(start + "[mltrain] {}\n".format(words).encode())
+            self._folder.add_to_log("[mltrain] {}\n".format(words).encode())
         except OSError as error:
             _complain("{} ({})".format(words, error))
 

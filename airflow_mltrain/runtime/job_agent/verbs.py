@@ -102,6 +102,8 @@ def discard(root: str, run_id: str) -> None:
     state = folder.read_state()
     if state is not None and state["status"] not in TERMINAL:
         raise NotEndedError("job {} has not ended; cancel it first".format(run_id))
+    if os.path.islink(folder.path):  # which a script has put there; not what it leads to
+        os.unlink(folder.path)
     if not os.path.isdir(folder.path):
         return
     import shutil  # noqa: PLC0415  # dear at start-up, for what is not asked at first
