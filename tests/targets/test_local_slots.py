@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,18 +80,15 @@ class TestSlots(BenchContract):
     ) -> None:
         blocker = bench.shell(one_slot, _UNTIL_RELEASED)
         jobs = [bench.job(one_slot, "true") for _ in range(20)]
-        began = time.monotonic()
 
         for job in jobs:
             one_slot.start(job)
 
-        elapsed = time.monotonic() - began
         assert wait_until(one_slot, blocker, RunStatus.RUNNING).status is RunStatus.RUNNING
         for job in jobs:
             one_slot.cancel(job.run_id)
         ends = [wait_until_ended(one_slot, job.run_id).status for job in jobs]
         assert set(ends) == {RunStatus.CANCELED}
-        assert elapsed < 10
         (bench.outside / "release").touch()
         wait_until_ended(one_slot, blocker)
 

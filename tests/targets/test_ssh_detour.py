@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -122,13 +121,11 @@ def test_the_proxy_command_of_the_ssh_configuration_is_used(
 
 
 def test_a_proxy_command_that_fails_is_told_with_its_last_words(make: Connect) -> None:
-    began = time.monotonic()
     failing = "/bin/sh -c 'echo no way >&2; exit 3'"
 
     words = refusal(make(SshTargetConfig(proxy_command=failing)))
 
     assert "proxy command failed, exit code 3: no way" in words
-    assert time.monotonic() - began < 5
 
 
 def test_a_proxy_command_that_is_not_there_is_told(make: Connect) -> None:

@@ -20,6 +20,7 @@ from airflow_mltrain.targets.agent_session import (
 )
 from tests.services.agent_process import AgentProcess
 from tests.services.jobs import wait_for
+from tests.services.patience import PATIENCE_SECONDS
 
 _SEEN = {"status": "NotStarted", "log": 0, "metrics": 0, "environment_key": None}
 
@@ -55,16 +56,13 @@ def test_many_threads_ask_at_once_and_each_gets_its_own_answer(
 
 def test_a_question_passes_one_that_waits(session: AgentSession, pool: ThreadPoolExecutor) -> None:
     # given
-    waiting = pool.submit(_wait_for_news, session)
+    waiting = pool.submit(_wait_for_news, session, PATIENCE_SECONDS)
 
     # when
-    began = time.monotonic()
     answer = session.ask("begun", digests=[])
-    elapsed = time.monotonic() - began
 
     # then
     assert answer == {}
-    assert elapsed < 5
     assert not waiting.done()
     session.close()
 
