@@ -41,6 +41,12 @@ def registry() -> Iterator[DockerRegistry]:
         yield registry
 
 
+@pytest.fixture(autouse=True)
+def agent(target: ComputeTarget) -> None:
+    """The job agent's container, as where there were runs before; no test of these brings it."""
+    target.list_jobs()
+
+
 @pytest.fixture
 def connect_with(
     engine: DockerEngine, settings: Settings, monkeypatch: pytest.MonkeyPatch
