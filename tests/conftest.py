@@ -30,7 +30,10 @@ pytest.register_assert_rewrite("tests.contracts", "tests.services")
 _END_TO_END = "tests/end_to_end/"
 _AIRFLOW_OF_ITS_OWN = "test_giving_up.py"
 # What takes longest, which no other test should have to wait for in the end.
-_LONGEST = (_END_TO_END, "tests/targets/spark/", "tests/crash/", "tests/targets/")
+_LONGEST = (
+    *(_END_TO_END, "tests/targets/spark/", "tests/crash/", "tests/targets/"),
+    *("tests/environments/", "tests/triggers/"),
+)
 
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
     del os.environ[_name]
