@@ -34,6 +34,7 @@ _TIMES: Final = ("LastModified", "last_modified", "mtime", "updated", "created")
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _SILENT_ERRORS: Final = frozenset(  # of Python, botocore, aiohttp and fsspec, by name
     {"ConnectionError", "TimeoutError", "gaierror", "HTTPClientError", "ClientConnectionError"}
+    | {"ClientPayloadError"}
 )
 _UNREACHABLE: Final = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 _OVERLOADED: Final = frozenset({429, 500, 502, 503, 504})
