@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,37 @@ def test_whoever_keeps_a_run_second_changes_nothing(tmp_path: Path) -> None:
 
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run_1"]
     assert (store.run_folder("run_1") / "log").read_text() == "first"
+
+
+def test_the_files_of_a_run_that_is_removed_meanwhile_are_all_there_or_none(
+    tmp_path: Path,
+) -> None:
+    # given
+    store = FolderStore(tmp_path)
+    names = {f"{folder}/{number}" for folder in ("logs", "outputs") for number in range(20)}
+    seen: list[int] = []
+
+    def list_often() -> None:
+        while not seen or seen[-1]:
+            kept = store.find_run("run_1")
+            seen.append(0 if kept is None else len(kept.list_files()))
+
+    # when
+    for _ in range(50):
+        seen.clear()
+        with store.keep_run("run_1") as draft:
+            for name in names:
+                (draft / name).parent.mkdir(exist_ok=True)
+                (draft / name).touch()
+        with ThreadPoolExecutor() as pool:
+            listing = pool.submit(list_often)
+            while not seen:
+                time.sleep(0)
+            store.remove_run("run_1")
+            listing.result()
+
+        # then
+        assert set(seen) == {0, len(names)}
 
 
 def test_a_store_that_cannot_be_written_loses_no_run(settings: Settings, tmp_path: Path) -> None:

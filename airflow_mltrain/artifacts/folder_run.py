@@ -19,19 +19,26 @@ class FolderRun:
     @property
     def has_outputs(self) -> bool:
         """Whether there is anything in its `outputs/`."""
-        outputs = self.folder / "outputs"
-        return outputs.is_dir() and any(outputs.iterdir())
+        try:
+            return any((self.folder / "outputs").iterdir())
+        except FileNotFoundError:
+            return False
 
     def list_files(self) -> list[KeptFile]:
-        """Its files by name."""
-        found = (path for path in self.folder.rglob("*") if path.is_file())
-        files = (
-            KeptFile(
-                path.relative_to(self.folder).as_posix(), path.stat().st_size, path.is_symlink()
-            )
-            for path in found
-        )
-        return sorted(files, key=lambda file: file.name)
+        """Its files by name; none where all were removed meanwhile, as a run is."""
+        files: list[KeptFile] = []
+        try:
+            files = sorted(self._files(), key=lambda file: file.name)
+        except FileNotFoundError:
+            if self.folder.exists():
+                raise
+        return files if self.folder.exists() else []
+
+    def _files(self) -> Iterator[KeptFile]:
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                name = path.relative_to(self.folder).as_posix()
+                yield KeptFile(name, path.stat().st_size, path.is_symlink())
 
     def size(self, name: str) -> int | None:
         """The size of a file in bytes."""
