@@ -53,13 +53,16 @@ def _install(packed: bytes, digest: str, home: str) -> None:
         raise OSError("the job agent arrived damaged")
     draft = "{}.{}".format(home, os.urandom(8).hex())
     try:
-        for path, text in json.loads(content.decode()).items():
+        sizes, _, rest = content.partition(b"\n")
+        start = 0
+        for path, size in json.loads(sizes.decode()).items():
             place = os.path.join(draft, path)
             os.makedirs(os.path.dirname(place), 0o755, exist_ok=True)
-            with open(place, "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(place, "wb") as file:
+                file.write(rest[start : start + size])
                 file.flush()
                 os.fsync(file.fileno())  # half an agent after a power cut would stay half
+            start += size
         os.rename(draft, home)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)

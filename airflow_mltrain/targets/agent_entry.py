@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +38,10 @@ NO_PYTHON: Final = "no-python-found"
 
 @dataclass(frozen=True)
 class _JobAgent:
-    """The files of the job agent as they travel, and their name by content."""
+    """The files of the job agent as they travel, and their name by content.
+
+    A line of JSON has their sizes by path, and then come the files themselves.
+    """
 
     content: bytes
     digest: str
@@ -207,9 +211,16 @@ def _too_old(machine: str, python: str) -> NoPythonError:
 @cache
 def job_agent() -> _JobAgent:
     """The job agent of this package, whose name changes with any of its files."""
-    files = {
-        str(path.relative_to(_RUNTIME)): path.read_text(encoding="utf-8")
-        for path in sorted(_RUNTIME.rglob("*.py"))
-    }
-    content = json.dumps(files, sort_keys=True).encode()
+    files = sorted(_read_runtime())
+    sizes = json.dumps({path: len(content) for path, content in files})
+    content = b"\n".join([sizes.encode(), b"".join(content for _, content in files)])
     return _JobAgent(content, sha256(content).hexdigest()[:32])
+
+
+def _read_runtime() -> Iterator[tuple[str, bytes]]:
+    # A task waits for it, and for paths that are objects it would wait three times as long.
+    top = str(_RUNTIME)
+    for folder, _, names in os.walk(top):
+        for path in (f"{folder}/{name}" for name in names if name.endswith(".py")):
+            with open(path, "rb") as file:  # noqa: PTH123
+                yield path[len(top) + 1 :], file.read()

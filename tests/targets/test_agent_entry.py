@@ -271,10 +271,12 @@ def test_what_the_agent_is_made_of_is_all_that_arrives(root: Path) -> None:
     home = root / "agent" / job_agent().digest
 
     # when
-    files = {str(path.relative_to(home)): path.read_text() for path in home.rglob("*.py")}
+    files = {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*.py")}
 
     # then
-    assert files == json.loads(job_agent().content)
+    sizes, _, contents = job_agent().content.partition(b"\n")
+    assert {path: len(content) for path, content in files.items()} == json.loads(sizes)
+    assert b"".join(files[path] for path in json.loads(sizes)) == contents
 
 
 def _agents(root: Path) -> list[Path]:
