@@ -44,6 +44,9 @@ class AirflowStack:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not _is_airflow(name)},
             "AIRFLOW_HOME": str(home),
+            # SQLite waits for five seconds otherwise, which a busy machine needs for a commit.
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home.absolute()}/airflow.db"
+            f"?timeout={PATIENCE_SECONDS}",
             "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
