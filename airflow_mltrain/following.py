@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_mltrain import progress, submission
@@ -294,6 +295,14 @@ def end_for_good(record: RunRecord, error: RunFailedError) -> None:
         raise AirflowFailException(str(error)) from error
     if action is ExitAction.SKIP:
         raise AirflowSkipException(str(error)) from error
+
+
+def deferral_timeout(workspace: Workspace, remaining: timedelta) -> timedelta:
+    """When a deferral is to end without its event, where so much is left of a task's time.
+
+    A busy scheduler of Airflow 3.3 may fail a task that comes back at once, and nobody would hear.
+    """
+    return max(remaining, timedelta(seconds=workspace.settings.event_delay_seconds))
 
 
 def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:

@@ -246,7 +246,7 @@ class SubmitTrainingRunOperator(BaseOperator):
                         unreachable_timeout_seconds=self.unreachable_timeout_seconds,
                     ),
                     method_name="execute_complete",
-                    timeout=self._remaining_time(context),
+                    timeout=self._remaining_time(context, workspace),
                 )
 
     def _go_on(self, context: Context, workspace: Workspace, preempted: RunRecord) -> RunRecord:
@@ -268,12 +268,13 @@ class SubmitTrainingRunOperator(BaseOperator):
             following.leave_unstarted(context, workspace, record, is_owner=True)
         return record
 
-    def _remaining_time(self, context: Context) -> timedelta | None:
+    def _remaining_time(self, context: Context, workspace: Workspace) -> timedelta | None:
         if self.execution_timeout is None:
             return None
-        started = context["ti"].start_date
-        elapsed = datetime.now(timezone.utc) - started
-        return max(self.execution_timeout - elapsed, timedelta(0))
+        from airflow_mltrain.following import deferral_timeout  # noqa: PLC0415
+
+        elapsed = datetime.now(timezone.utc) - context["ti"].start_date
+        return deferral_timeout(workspace, self.execution_timeout - elapsed)
 
     def _complete(self, context: Context, workspace: Workspace, record: RunRecord) -> str:
         from airflow_mltrain import following  # noqa: PLC0415

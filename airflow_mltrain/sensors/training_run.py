@@ -202,7 +202,9 @@ class TrainingRunSensor(BaseSensorOperator):
                         unreachable_timeout_seconds=self.unreachable_timeout_seconds,
                     ),
                     method_name="execute_complete",
-                    timeout=timedelta(seconds=remaining_seconds),
+                    timeout=following.deferral_timeout(
+                        workspace, timedelta(seconds=remaining_seconds)
+                    ),
                 )
 
     def _remaining_seconds(self, context: Context) -> float:

@@ -1,15 +1,17 @@
-"""An `execution_timeout` that fires while a task is still at its first steps."""
+"""An `execution_timeout` that passes while a task is still at its first steps."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_mltrain import Workspace, progress
+from airflow_mltrain import Workspace, progress, submission
 from airflow_mltrain.operators.submit_training_run import SubmitTrainingRunOperator
 from airflow_mltrain.runs.status import RunStatus
 from tests.fakes.task_context import FakeTaskInstance, context_of
@@ -96,4 +98,34 @@ def test_a_timeout_in_the_first_steps_kills_the_run_of_an_earlier_attempt(
     assert workspace.history.get(run_id).status is RunStatus.CANCELED
     assert [run.run_id for run in workspace.history.list_runs("churn")] == [run_id]
     assert progress.refresh(workspace, run_id).status is RunStatus.CANCELED
+    workspace.history.close()
+
+
+def test_one_that_is_nearly_over_does_not_end_a_deferral_before_airflow_can_cope_with_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS", "0")
+    monkeypatch.setenv("AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS", "1")
+    project = tmp_path / "project"
+    project.mkdir()
+    operator = SubmitTrainingRunOperator(
+        task_id="train",
+        experiment="churn",
+        config={"source_directory": str(project), "command": ["sleep", "1000"]},
+        wait_for_completion=True,
+        execution_timeout=timedelta(hours=1),
+    )
+    began = datetime.now(timezone.utc) - timedelta(hours=1)
+
+    # when
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context_of(FakeTaskInstance(start_date=began)))
+
+    # then
+    workspace = Workspace.from_config()
+    (run,) = workspace.history.list_runs("churn")
+    assert deferred.value.timeout == timedelta(seconds=workspace.settings.event_delay_seconds)
+    submission.cancel(workspace, run.run_id)
+    assert progress.await_end(workspace, run.run_id).status is RunStatus.CANCELED
     workspace.history.close()

@@ -38,7 +38,7 @@ class Bench:
         return sensor.resume_execution("execute_complete", {"event": event}, _begun(started))
 
     def sensor(self, **facts: Any) -> TrainingRunSensor:
-        return TrainingRunSensor(task_id="wait", run_id=self.run_id, timeout=_DAY, **facts)
+        return TrainingRunSensor(task_id="wait", run_id=self.run_id, **{"timeout": _DAY, **facts})
 
     def require_going_on(self) -> None:
         """The run that goes on has been left alone."""
@@ -91,6 +91,21 @@ def test_a_second_deferral_has_what_the_first_has_left(bench: Bench) -> None:
     assert deferred.value.trigger.serialize()[1]["run_id"] == f"{bench.run_id}-p1"
     assert deferred.value.timeout is not None
     assert timedelta(0) < deferred.value.timeout <= _HOUR
+    bench.require_going_on()
+
+
+def test_a_timeout_does_not_end_a_deferral_before_airflow_can_cope_with_that(
+    bench: Bench,
+) -> None:
+    # given
+    least = timedelta(seconds=bench.workspace.settings.event_delay_seconds)
+
+    # when
+    with pytest.raises(TaskDeferred) as deferred:
+        bench.resume(bench.sensor(timeout=_HOUR), started=_HOUR - least)
+
+    # then
+    assert deferred.value.timeout == least
     bench.require_going_on()
 
 

@@ -24,7 +24,7 @@ _ARGUMENTS = [
     "--release",
     "{{ params.release }}",
 ]
-_SECONDS = timedelta(seconds=12)
+_SECONDS = timedelta(seconds=20)
 _OPTIONS: dict[str, dict[str, Any]] = {
     "goes_on": {"retries": 1, "retry_delay": timedelta(seconds=1)},
     "last_try": {},

@@ -373,10 +373,10 @@ def test_a_keytab_gives_the_ticket_by_which_yarn_is_asked(
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
     target = connect("cluster", settings)
     run_id = bench.python(target, UNTIL_RELEASED)
-    wait_for((yarn.folder / "logins").exists)
+    folder = settings.local_root.with_name("spark-cluster") / "runs" / run_id
+    wait_for(lambda: list(folder.rglob("tickets")))
 
     # when the ticket is no good any more
-    folder = settings.local_root.with_name("spark-cluster") / "runs" / run_id
     (tickets,) = folder.rglob("tickets")
     tickets.unlink()
     wait_for(lambda: len((yarn.folder / "logins").read_text().splitlines()) > 1)
