@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
+from airflow_mltrain.targets.base import Seen
 from tests.contracts.target_bench import BenchContract
-from tests.services.jobs import wait_for, wait_until_ended
+from tests.services.jobs import pids_carrying, wait_for, wait_until_ended
 
 if TYPE_CHECKING:
     from airflow_mltrain.targets.base import ComputeTarget
@@ -97,3 +100,17 @@ class SpoilingContract(BenchContract):
         assert ended.status is RunStatus.FAILED
         assert ended.reason
         _require_nothing_left(bench)
+
+    def test_one_that_hides_its_folder_and_kills_its_supervisor_is_lost_and_goes_on(
+        self, target: ComputeTarget, bench: JobBench
+    ) -> None:
+        """The limit: nothing is left that says which processes were the job's."""
+        # when
+        spoiler = _ELSEWHERE["a link to elsewhere"]
+        run_id = _begin(target, bench, spoiler, "kill -9 $PPID; sleep 1000")
+
+        # then
+        wait_for(lambda: not target.observe({run_id: Seen()}, 0))
+        assert [pid for pid in _pids(bench) if bench.is_running(pid)]
+        for pid in pids_carrying(run_id):
+            os.kill(pid, signal.SIGKILL)
