@@ -310,7 +310,7 @@ def result_of(workspace: Workspace, record: RunRecord) -> dict[str, Any]:
 
     Metrics are as `Run.get_metrics` gives them; of very many values only the last of each name.
     """
-    from airflow_mltrain.runs.series import arrange_metrics, strict_json  # noqa: PLC0415 - later
+    from airflow_mltrain.runs.series import arrange_metrics, strict_json  # noqa: PLC0415 - no start needs it
 
     points = workspace.history.get_metrics(record.run_id)
     if len(points) > _MOST_METRIC_VALUES:

@@ -284,3 +284,21 @@ def test_a_small_project_has_none(tmp_path: Path) -> None:
     ground.leave()
 
     assert not (ground.root / "spares").exists()
+
+
+@pytest.mark.parametrize(("count", "is_left"), [(49, False), (50, True)])
+def test_a_project_of_few_files_has_no_spare(
+    ground: Ground, tmp_path: Path, *, count: int, is_left: bool
+) -> None:
+    # given
+    for surplus in sorted((ground.source / "library").iterdir())[count - 2 :]:
+        surplus.unlink()  # beside the two that lie elsewhere
+
+    # when
+    ground.leave()
+    taken = ground.take()
+
+    # then
+    assert (taken is not None) is is_left
+    if taken is not None:
+        assert content(taken) == laid_out(ground, tmp_path / "expected")

@@ -229,10 +229,7 @@ class JobFolder:
         try:
             descriptor = file_lock.try_shared(self._life)
         except OSError as error:
-            if error.errno not in (
-                errno.ENOENT,
-                errno.ELOOP,
-            ):  # a script may have put a link there
+            if error.errno not in (errno.ENOENT, errno.ELOOP):  # no file, or a script's link
                 raise
             return False
         if descriptor is None:
