@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import signal
 import time
 from contextlib import suppress
@@ -26,11 +27,15 @@ from tests.crash.victim import TASK_TERMINATED, Scene, Victim
 from tests.services.patience import PATIENCE_SECONDS
 
 _TERMINATION_SECONDS = 1.0  # Airflow gives a task five
+_AGAIN_SECONDS = 0.2  # at most, until a strike that met nobody is tried again
 
 
 @dataclass(frozen=True)
 class Strike:
-    """Who is struck while which role is played, at a step or after so many seconds."""
+    """Who is struck while which role is played, at a step or after so many seconds.
+
+    After so many seconds, or soon after there is somebody to be struck.
+    """
 
     victim: Victim
     role: str
@@ -163,8 +168,9 @@ class Trial:
                 leg.kill()
                 return Outcome("died" if leg.is_dead else "hung", role)
             if strike is not None and (news is not None or now >= strike_at):
-                strike_at = math.inf
-                self._strike(strike, leg.pid)
+                is_hit = self._strike(strike, leg.pid)
+                is_over = is_hit or isinstance(strike.moment, Step)
+                strike_at = math.inf if is_over else now + random.uniform(0, _AGAIN_SECONDS)  # noqa: S311
                 if strike.victim is TASK_TERMINATED:
                     kill_at = time.monotonic() + _TERMINATION_SECONDS
                 leg.cue()
@@ -172,10 +178,12 @@ class Trial:
                 leg.kill()
                 kill_at = math.inf
 
-    def _strike(self, strike: Strike, pid: int) -> None:
-        if strike.victim.strike(Scene(self._ground, self._dag_run_id, pid)):
+    def _strike(self, strike: Strike, pid: int) -> bool:
+        is_hit = strike.victim.strike(Scene(self._ground, self._dag_run_id, pid))
+        if is_hit:
             self._result.hits.append(strike)
             self._is_job_struck |= strike.victim.is_job_struck
+        return is_hit
 
 
 class _Leg:
