@@ -53,8 +53,8 @@ class Ground:
 
     def leave(self) -> str:
         """Leave a spare of the project as it is, as a supervisor does that has ended."""
-        manifest, snapshot_id = self.snapshot()
-        in_child(lambda: Spares(str(self.root)).leave(manifest, snapshot_id))
+        _, snapshot_id = self.snapshot()
+        in_child(lambda: Spares(str(self.root)).leave(snapshot_id))
         return snapshot_id
 
     def take(self, name: str = "code") -> Path | None:
@@ -181,11 +181,11 @@ def test_what_a_killed_supervisor_left_is_not_taken_and_goes(
     ground: Ground, tmp_path: Path, killed_after: float
 ) -> None:
     # given
-    manifest, snapshot_id = ground.snapshot()
+    _, snapshot_id = ground.snapshot()
     spares = Spares(str(ground.root))
 
     def leave_and_linger() -> None:
-        spares.leave(manifest, snapshot_id)
+        spares.leave(snapshot_id)
         time.sleep(9)
 
     in_child(leave_and_linger, killed_after=killed_after)
@@ -244,14 +244,14 @@ def test_a_blob_that_is_damaged_is_left_to_whoever_copies_it(ground: Ground) -> 
 
 def test_one_that_cannot_be_laid_out_leaves_nothing(ground: Ground) -> None:
     # given
-    manifest, snapshot_id = ground.snapshot()
+    _, snapshot_id = ground.snapshot()
     digest = ground.store.put_bytes(b"VALUE = 7\n")
     ground.store.path(digest).unlink()
 
     # when
     def leave() -> None:
         with pytest.raises(FileNotFoundError):
-            Spares(str(ground.root)).leave(manifest, snapshot_id)
+            Spares(str(ground.root)).leave(snapshot_id)
 
     in_child(leave)
 

@@ -68,6 +68,7 @@ class Host:
             "observe": self._observe,
             "cancel": self._cancel,
             "fetch": self._fetch,
+            "leave_spare": self._leave_spare,
             "discard": self._discard,
             "list_jobs": self._list_jobs,
             "collect_blobs": self._collect_blobs,
@@ -182,6 +183,9 @@ class Host:
         have = json.loads(b"".join(exchange.parts()) or b"{}")
         folder = JobFolder(self._root, run_id)
         return deliver(folder, have, exchange.send_part, with_log=with_log)
+
+    def _leave_spare(self, _: Exchange, run_id: str) -> None:
+        verbs.leave_spare(self._root, run_id)
 
     def _discard(self, _: Exchange, run_id: str) -> None:
         verbs.discard(self._root, run_id)

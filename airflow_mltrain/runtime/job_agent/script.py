@@ -57,14 +57,14 @@ def spawn(
         argv = _program(spec["argv"], variables)
         return _spawn(folder, argv, folder.code, variables, user=user)
     boot = _find_boot(spec["spark"])
-    argv = [*_own_program(boot), folder.root, folder.run_id, environment or ""]
+    argv = [*own_program(boot), folder.root, folder.run_id, environment or ""]
     with _handed_on(secrets) as handed_over:
         return _spawn(folder, argv, folder.code, variables, stdin=handed_over, user=user)
 
 
 def spawn_builder(folder: JobFolder, secrets: bytes) -> int:
     """Begin to build the job's environment, as `spawn` begins its script."""
-    argv = [*_own_program(_BOOT_BUILDER), folder.root, folder.run_id]
+    argv = [*own_program(_BOOT_BUILDER), folder.root, folder.run_id]
     with _handed_on(secrets) as handed_over:
         return _spawn(folder, argv, folder.path, dict(os.environ), stdin=handed_over)
 
@@ -78,7 +78,7 @@ def _handed_on(secrets: bytes) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _own_program(boot: str) -> List[str]:
+def own_program(boot: str) -> List[str]:
     """What begins a program of the job agent's, whatever the job's environment is."""
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return [sys.executable, "-I", "-S", "-X", "utf8", "-c", boot, runtime]
@@ -160,11 +160,10 @@ def _program(argv: List[str], variables: Dict[str, str]) -> List[str]:
     """The same, but for a `python` that the target knows as `python3` only, as Debian does."""
     if argv[0] != "python":
         return argv
-    import shutil  # noqa: PLC0415  # dear at start-up, and needed only here
-
-    if shutil.which("python", path=variables.get("PATH")) is None:
-        return ["python3", *argv[1:]]
-    return argv
+    # As `shutil.which`, which is dear at start-up, and needed only here.
+    places = [os.path.join(folder, "python") for folder in os.get_exec_path(variables)]
+    is_there = any(os.path.isfile(place) and os.access(place, os.X_OK) for place in places)
+    return argv if is_there else ["python3", *argv[1:]]
 
 
 def _diagnosis(folder: JobFolder, program: str, error: Exception) -> Tuple[str, int]:

@@ -45,8 +45,7 @@ class Spares:
         """
         for name in self._names() if manifest.count(b"\n") > _LEAST_FILES else ():
             try:
-                with open(self._blob(name.rpartition(".")[2]), "rb") as file:
-                    change = _find_change(file.read(), manifest)
+                change = _find_change(self._read(name.rpartition(".")[2]), manifest)
                 if change is None:
                     continue
                 require_blobs(change[1], os.fsencode(self._blobs))
@@ -61,15 +60,23 @@ class Spares:
             return True
         return False
 
-    def leave(self, manifest: bytes, snapshot_id: str) -> None:
-        """Lay out a spare of a large snapshot, unless there is one or somebody is at it."""
-        sizes = [int(size) for size in _SIZE.findall(manifest)]
-        if len(sizes) < _LEAST_FILES or sum(sizes) > _MOST_BYTES:
+    def is_worthwhile(self, snapshot_id: str) -> bool:
+        """Whether a spare of the snapshot saves time, and is not too large; OSError."""
+        return _measure(self._read(snapshot_id)) is not None
+
+    def leave(self, snapshot_id: str) -> None:
+        """Lay out a spare of a snapshot that is worth it, unless there is one or somebody is at it.
+
+        The calling process is nice from then on. OSError or ValueError where it cannot be laid out.
+        """
+        manifest = self._read(snapshot_id)
+        size = _measure(manifest)
+        if size is None:
             return
         os.nice(_NICENESS)
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < _LEAST_FREE * sum(sizes):
+        if disk.f_bavail * disk.f_frsize < _LEAST_FREE * size:
             return
         with file_lock.exclusive(os.path.join(self._folder, "lock")) as is_alone:
             if not is_alone:
@@ -134,8 +141,17 @@ class Spares:
     def _draft(self) -> str:
         return os.path.join(self._folder, _DRAFT + os.urandom(8).hex())
 
-    def _blob(self, digest: str) -> str:
-        return os.path.join(self._blobs, digest[:2], digest)
+    def _read(self, snapshot_id: str) -> bytes:
+        """The manifest of a snapshot."""
+        with open(os.path.join(self._blobs, snapshot_id[:2], snapshot_id), "rb") as file:
+            return file.read()
+
+
+def _measure(manifest: bytes) -> Optional[int]:
+    """The bytes of a project that is worth a spare; None for any other."""
+    sizes = [int(size) for size in _SIZE.findall(manifest)]
+    size = sum(sizes)
+    return size if len(sizes) >= _LEAST_FILES and size <= _MOST_BYTES else None
 
 
 def _find_change(before: bytes, after: bytes) -> Optional[Tuple[_Entries, _Entries]]:

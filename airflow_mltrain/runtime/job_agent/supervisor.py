@@ -60,7 +60,7 @@ class Supervisor:
         self._spec: Dict[str, Any] = {}
         self._attendance: Optional[Attendance] = None  # None: it may be left alone
         self._script: Optional[int] = None
-        self._manifest: Optional[bytes] = None
+        self._is_laid_out = False
         self._environment: "Optional[EnvironmentPreparation]" = None
         self._turn: "Optional[Turn]" = None
         self._children = Children()
@@ -107,9 +107,9 @@ class Supervisor:
         """Lay the code out once more when the job has ended, for the next with much the same."""
         if self._turn is not None:
             self._turn.free()
-        if self._manifest is not None:
+        if self._is_laid_out:
             try:
-                Spares(self._folder.root).leave(self._manifest, self._spec["snapshot_id"])
+                Spares(self._folder.root).leave(self._spec["snapshot_id"])
             except (OSError, ValueError) as error:
                 _complain("there is no spare of the code: {}".format(error))
 
@@ -136,10 +136,11 @@ class Supervisor:
         manifest = os.path.join(self._folder.blobs, snapshot_id[:2], snapshot_id)
         try:
             with open(manifest, "rb") as file:
-                self._manifest = file.read()
-            if not Spares(self._folder.root).take(self._manifest, self._folder.code):
+                content = file.read()
+            if not Spares(self._folder.root).take(content, self._folder.code):
                 processes = min(os.cpu_count() or 1, _CHECKOUT_PROCESSES)
-                check_out(self._manifest, self._folder.blobs, self._folder.code, processes)
+                check_out(content, self._folder.blobs, self._folder.code, processes)
+            self._is_laid_out = True
             for made in (self._folder.outputs, self._folder.watched_logs):
                 os.makedirs(made, exist_ok=True)
             if self._spec.get("previous_outputs") is not None:

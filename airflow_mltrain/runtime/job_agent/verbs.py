@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from . import blobs, process
@@ -10,14 +11,20 @@ from .burial import bury_if_dead, bury_with, last_words
 from .folder import TERMINAL, JobFolder, write_new
 from .observer import Observer
 from .removal import make_removable
+from .script import own_program
 from .secret import Secrets, hand_over
+from .spare import Spares
 
 if TYPE_CHECKING:
     from .environment.cache import EnvironmentCache
 
-_BOOT = (
+_BOOT_SUPERVISOR = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from job_agent.supervisor import main; main(sys.argv[2:])"
+)
+_BOOT_SPARE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from job_agent.spare import Spares; Spares(sys.argv[2]).leave(sys.argv[3])"
 )
 
 
@@ -117,6 +124,26 @@ def discard(root: str, run_id: str) -> None:
     shutil.rmtree(folder.path)  # the claim goes last: until then nobody can start the job again
 
 
+def leave_spare(root: str, run_id: str) -> None:
+    """Have a process lay out an ended job's code once more, which nobody waits for.
+
+    Of a job in a container, whose supervisor ends with that.
+    """
+    try:
+        snapshot_id = JobFolder(root, run_id).read_spec()["snapshot_id"]
+        if not Spares(root).is_worthwhile(snapshot_id):
+            return
+    except FileNotFoundError:  # somebody has cleared up
+        return
+    maker = subprocess.Popen(
+        [*own_program(_BOOT_SPARE), root, snapshot_id],
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    threading.Thread(target=maker.wait, daemon=True).start()
+
+
 def list_environments(root: str) -> List[Dict[str, Any]]:
     """The environments that are ready on this machine, last used first."""
     return _environments(root).list()
@@ -169,7 +196,7 @@ def _launch(
     runtime = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     ready, ready_end = os.pipe()
     handed_over = hand_over(secrets)
-    argv = [interpreter, "-I", "-S", "-X", "utf8", "-c", _BOOT, runtime, folder.root]
+    argv = [interpreter, "-I", "-S", "-X", "utf8", "-c", _BOOT_SUPERVISOR, runtime, folder.root]
     try:
         with open(folder.supervisor_log, "ab") as log:
             subprocess.Popen(

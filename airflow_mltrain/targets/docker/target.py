@@ -172,6 +172,7 @@ class DockerTarget(RemoteMachine):
         try:
             self._environments.publish(run_id)
             self._containers.release(run_id)
+            self._ask("leave_spare", run_id=run_id)
         except TargetUnreachableError as error:  # what matters is here
             log.warning("what is left of run %s on its engine stays there: %s", run_id, error)
         return left_behind

@@ -14,6 +14,7 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.registry import connect
+from tests.services.docker_engine import DockerEngine
 from tests.services.docker_jobs import DockerBench, DockerPlace
 from tests.services.jobs import wait_for, wait_for_log, wait_until_ended
 from tests.targets.docker.conftest import ConnectTo
@@ -152,6 +153,58 @@ def test_containers_are_kept_as_the_connection_says(
     # then
     left = {one.name for one in client.containers.list(all=True)}
     assert left.isdisjoint(run_ids)
+
+
+@pytest.mark.parametrize("image", ["python", "unprivileged"])
+def test_a_run_of_a_large_project_begins_with_a_copy_that_was_made_after_another(
+    connect_to: ConnectTo, place: DockerPlace, bench: DockerBench, engine: DockerEngine, image: str
+) -> None:
+    # given
+    target = connect_to(image=f"mltrain-test/{image}:3", volume=place.volume)
+    spares = engine.data_folder / "volumes" / place.volume / "_data/spares"
+    files = {f"part_{number}.py": f"x = {number}\n" for number in range(60)}
+    script = "stat -c %i part_7.py; wc -l < part_7.py; echo spoilt >> part_7.py"
+
+    def run() -> list[str]:
+        job = bench.job(target, "sh", "-c", script, files=files)
+        target.start(job)
+        ended = wait_until_ended(target, job.run_id)
+        (bench.folder / job.run_id).mkdir()
+        target.fetch(job.run_id, bench.folder / job.run_id)
+        return ended.log.decode().split()
+
+    def find_spare() -> str:
+        wait_for(lambda: list(spares.glob("[0-9a-f]*.*/part_7.py")))
+        (found,) = spares.glob("[0-9a-f]*.*/part_7.py")
+        return str(found.stat().st_ino)
+
+    # when
+    _, lines = run()
+    spared = [find_spare()]
+    second, lines_of_second = run()
+    spared.append(find_spare())
+    third, lines_of_third = run()
+
+    # then
+    assert [second, third] == spared
+    assert [lines, lines_of_second, lines_of_third] == ["1", "1", "1"]
+
+
+def test_a_run_of_a_small_project_leaves_no_copy(
+    own_target: ComputeTarget, place: DockerPlace, bench: DockerBench, engine: DockerEngine
+) -> None:
+    # given
+    run_id = bench.python(own_target, "print('fine')")
+    wait_until_ended(own_target, run_id)
+    (bench.folder / run_id).mkdir()
+
+    # when
+    own_target.fetch(run_id, bench.folder / run_id)
+
+    # then
+    volume = engine.data_folder / "volumes" / place.volume / "_data"
+    assert (volume / "runs" / run_id).is_dir()
+    assert not (volume / "spares").exists()
 
 
 def test_files_that_did_not_change_are_not_sent_again(
