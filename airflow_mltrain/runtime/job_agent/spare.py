@@ -65,9 +65,9 @@ class Spares:
         return _measure(self._read(snapshot_id)) is not None
 
     def leave(self, snapshot_id: str) -> None:
-        """Lay out a spare of a snapshot that is worth it, unless there is one or somebody is at it.
+        """Lay out a spare of a snapshot, unless it is not worth it, there, or being laid out.
 
-        The calling process is nice from then on. OSError or ValueError where it cannot be laid out.
+        The calling process is nice from then on. OSError or ValueError where that cannot be.
         """
         manifest = self._read(snapshot_id)
         size = _measure(manifest)
