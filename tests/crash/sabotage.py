@@ -11,7 +11,7 @@ from airflow_mltrain import submission
 from airflow_mltrain.runs.history import RunHistory
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent import verbs
-from airflow_mltrain.runtime.job_agent.folder import size_of
+from airflow_mltrain.runtime.job_agent.plain_file import size_of
 from airflow_mltrain.targets import local
 
 

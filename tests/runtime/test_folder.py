@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mltrain.runtime.job_agent.folder import JobFolder, read_from, size_of, write_new
+from airflow_mltrain.runtime.job_agent.folder import JobFolder
+from airflow_mltrain.runtime.job_agent.plain_file import read_from, size_of, write_new
 from airflow_mltrain.runtime.job_agent.process import is_alive
 
 CLAIM = {

@@ -6,7 +6,8 @@ import time
 from typing import Any, ContextManager, Dict, Optional
 
 from . import file_lock, process
-from .folder import TERMINAL, JobFolder, read_from, size_of
+from .folder import TERMINAL, JobFolder
+from .plain_file import read_from, size_of
 
 _PATIENCE_SECONDS = 2.0
 _LAST_WORDS_BYTES = 64 * 1024

@@ -7,9 +7,10 @@ from typing import Optional
 
 from . import process
 from .environment import ENVIRONMENTS_IN_IMAGE
-from .folder import JobFolder, read_from, size_of
+from .folder import JobFolder
 from .order import OrderInput
 from .order_answer import CLAIMED, answer
+from .plain_file import read_from, size_of
 from .script_user import ScriptUser, UnknownUserError, find_user
 from .supervisor import Supervisor
 

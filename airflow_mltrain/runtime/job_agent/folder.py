@@ -10,6 +10,17 @@ from typing import Any, Dict, Optional
 
 from . import file_lock
 from .job_state import read_job_state
+from .plain_file import (
+    draft_of,
+    make_lasting,
+    read_from,
+    read_plain,
+    remove,
+    replace,
+    size_of,
+    write_file,
+    write_new,
+)
 from .removal import open_up
 
 TERMINAL = ("Completed", "Failed", "Canceled")
@@ -83,16 +94,16 @@ class JobFolder:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
             if not os.path.islink(self.path):
                 return
-        aside = _draft(os.path.join(self._runs, "." + self.run_id))
+        aside = draft_of(os.path.join(self._runs, "." + self.run_id))
         os.rename(self.path, aside)
         os.makedirs(self.path, mode=0o700, exist_ok=True)
-        os.rename(aside, _draft(os.path.join(self.path, "obstacle")))
+        os.rename(aside, draft_of(os.path.join(self.path, "obstacle")))
 
     def make_way(self, path: str) -> None:
         """Move aside what a script has put in the place of a file, if it is none."""
         with contextlib.suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(path).st_mode):
-                os.rename(path, _draft(path))
+                os.rename(path, draft_of(path))
 
     def write_spec(self, spec: Dict[str, Any]) -> None:
         """Store what is to run, whole or not at all; the first writer wins."""
@@ -100,7 +111,7 @@ class JobFolder:
 
     def read_spec(self) -> Dict[str, Any]:
         """What is to run."""
-        return dict(json.loads(_read_plain(self.spec, 0, _SPEC_BYTES)))
+        return dict(json.loads(read_plain(self.spec, 0, _SPEC_BYTES)))
 
     def write_environment(self, resolved: Dict[str, Any]) -> str:
         """Note what the job runs in, once and for all; the sha256 of the note."""
@@ -118,7 +129,7 @@ class JobFolder:
 
     def write_facts(self, facts: Dict[str, Any]) -> None:
         """Leave for the script what is known of its run."""
-        _write_file(self.facts, json.dumps(facts).encode(), os.O_CREAT | os.O_TRUNC)
+        write_file(self.facts, json.dumps(facts).encode(), os.O_CREAT | os.O_TRUNC)
 
     def read_preparation_fault(self) -> Optional[str]:
         """Why the environment could not be built, in the builder's words, if it left any."""
@@ -149,7 +160,7 @@ class JobFolder:
             names = os.listdir(self.path)
             drafts = [name for name in names if name.startswith("secrets")]
             for name in (*drafts, *SPARK_SECRETS):
-                _remove(os.path.join(self.path, name))
+                remove(os.path.join(self.path, name))
 
     def claim(self, state: Dict[str, Any]) -> bool:
         """Become the job's only supervisor, for good; False if it has or had one."""
@@ -167,7 +178,7 @@ class JobFolder:
         OSError where the fault is the machine's, and no script's.
         """
         try:
-            content = _read_plain(self.state, 0, _STATE_BYTES)
+            content = read_plain(self.state, 0, _STATE_BYTES)
         except FileNotFoundError:
             return None
         except (NotADirectoryError, PermissionError):
@@ -185,12 +196,12 @@ class JobFolder:
     def write_state(self, state: Dict[str, Any]) -> None:
         """Replace the state, whole or not at all."""
         self.create()  # a script may have removed it
-        draft = _draft(self.state)
+        draft = draft_of(self.state)
         try:
-            _write_file(draft, _encoded(state), os.O_CREAT | os.O_EXCL)
-            _replace(draft, self.state)
+            write_file(draft, _encoded(state), os.O_CREAT | os.O_EXCL)
+            replace(draft, self.state)
         finally:
-            _remove(draft)
+            remove(draft)
 
     def write_last_state(self, state: Dict[str, Any]) -> None:
         """Replace the state for good: on a full disk too, and through a power cut."""
@@ -201,10 +212,10 @@ class JobFolder:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             if not is_full or len(content) > _RESERVE_BYTES:
                 raise
-            _write_file(self._reserve, content.ljust(_RESERVE_BYTES))
-            _replace(self._reserve, self.state)
-        _make_lasting(self.state)
-        _make_lasting(self.path)
+            write_file(self._reserve, content.ljust(_RESERVE_BYTES))
+            replace(self._reserve, self.state)
+        make_lasting(self.state)
+        make_lasting(self.path)
 
     def measure(self) -> Dict[str, int]:
         """How much log and metrics there are, readable again where a script has shut them."""
@@ -242,7 +253,7 @@ class JobFolder:
         self.create()
         if not self.is_marked_canceled():
             self.make_way(self.cancel_mark)
-            _write_file(self.cancel_mark, b"", os.O_CREAT)
+            write_file(self.cancel_mark, b"", os.O_CREAT)
 
     def is_marked_canceled(self) -> bool:
         """Whether somebody asked for the job's end; only a file says so."""
@@ -258,91 +269,7 @@ class JobFolder:
         """
         last = read_from(self.log, max(0, size_of(self.log) - 1), 1)
         start = b"" if last in (b"", b"\n") else b"\n"
-        _write_file(self.log, start + line, os.O_CREAT | os.O_APPEND)
-
-
-def write_new(path: str, content: bytes) -> bool:
-    """Create a file for good, whole or not at all; False, and unchanged, if there is one."""
-    if os.path.exists(path):
-        return False
-    draft = _draft(path)
-    try:
-        _write_file(draft, content, os.O_CREAT | os.O_EXCL)
-        _make_lasting(draft)
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        _remove(draft)
-    _make_lasting(os.path.dirname(path))
-    return True
-
-
-def size_of(path: str) -> int:
-    """The regular file's size in bytes; 0 where there is none that can be read."""
-    try:
-        found = os.stat(path, follow_symlinks=False)
-    except OSError:
-        return 0
-    if not stat.S_ISREG(found.st_mode):
-        return 0
-    is_open = found.st_mode & stat.S_IRUSR and found.st_uid == os.geteuid()
-    return found.st_size if is_open or os.access(path, os.R_OK) else 0
-
-
-def read_from(path: str, position: int, limit: int) -> bytes:
-    """At most `limit` bytes of a regular file past `position`; none where it is something else."""
-    try:
-        return _read_plain(path, position, limit)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return b""
-
-
-def _read_plain(path: str, position: int, limit: int) -> bytes:
-    try:
-        # A script may have put a link or a pipe there, to be read through or waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            return b""
-        raise
-    try:
-        found = os.fstat(descriptor)
-        length = min(limit, found.st_size - position)
-        is_file = stat.S_ISREG(found.st_mode)
-        return os.pread(descriptor, length, position) if is_file and length > 0 else b""
-    finally:
-        os.close(descriptor)
-
-
-def _draft(path: str) -> str:
-    return "{}.{}".format(path, os.urandom(8).hex())
-
-
-def _write_file(path: str, content: bytes, flags: int = 0) -> None:
-    # Not through a link that a script has put there, nor into a pipe, which nobody may read.
-    flags |= os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-
-
-def _replace(draft: str, path: str) -> None:
-    try:
-        os.replace(draft, path)
-    except OSError as error:
-        if error.errno not in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        os.rename(path, _draft(path))  # a folder, which a script has put there
-        os.replace(draft, path)
-
-
-def _make_lasting(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        write_file(self.log, start + line, os.O_CREAT | os.O_APPEND)
 
 
 def _digest(content: bytes) -> str:
@@ -353,8 +280,3 @@ def _digest(content: bytes) -> str:
 
 def _encoded(state: Dict[str, Any]) -> bytes:
     return json.dumps(state).encode()
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        os.unlink(path)

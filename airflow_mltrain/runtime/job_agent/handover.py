@@ -6,7 +6,8 @@ import time
 from typing import Any, Dict, Optional
 
 from . import blobs
-from .folder import JobFolder, write_new
+from .folder import JobFolder
+from .plain_file import write_new
 from .secret import Secrets, encode_secrets
 
 _CLAIM_LOOK_SECONDS = 0.003

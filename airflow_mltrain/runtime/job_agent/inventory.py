@@ -9,7 +9,8 @@ from typing import Any, Dict, Iterator, List, Optional, Set
 from . import blobs, file_lock
 from .burial import bury_if_dead
 from .checkout import blobs_of
-from .folder import TERMINAL, JobFolder, read_from
+from .folder import TERMINAL, JobFolder
+from .plain_file import read_from
 from .removal import open_up
 
 _NOT_STARTED = "NotStarted"

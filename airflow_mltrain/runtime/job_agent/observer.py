@@ -7,7 +7,8 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tu
 
 from .attendance import note_attendance
 from .burial import bury_if_dead, is_bereft
-from .folder import TERMINAL, JobFolder, read_from, size_of
+from .folder import TERMINAL, JobFolder
+from .plain_file import read_from, size_of
 
 _CHUNK_BYTES = 1024 * 1024
 _EXCHANGE_BYTES = 8 * 1024 * 1024

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from . import blobs, process
 from .burial import bury_if_dead, bury_with, last_words
-from .folder import TERMINAL, JobFolder, write_new
+from .folder import TERMINAL, JobFolder
 from .observer import Observer
+from .plain_file import write_new
 from .removal import make_removable
 from .script import own_program
 from .secret import Secrets, hand_over

@@ -15,8 +15,9 @@ from typing import List, NamedTuple, Optional
 
 from .. import process
 from ..burial import bury_if_dead
-from ..folder import JobFolder, read_from, size_of
+from ..folder import JobFolder
 from ..host import Host
+from ..plain_file import read_from, size_of
 from ..removal import remove
 from ..server import Server
 from ..spark.driver import JAVA_VARIABLE, PACKAGES_VARIABLE

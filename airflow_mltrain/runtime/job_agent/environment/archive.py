@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Callable, Optional
 
 from .. import file_lock
-from ..folder import size_of
+from ..plain_file import size_of
 
 if TYPE_CHECKING:
     import tarfile

@@ -20,9 +20,10 @@ from typing import (
 )
 
 from .. import file_lock
-from ..folder import JobFolder, read_from, size_of
+from ..folder import JobFolder
 from ..installer import installation
 from ..installer.tool import InstallError, Tools
+from ..plain_file import read_from, size_of
 from ..secret import take_over
 from .cache import EnvironmentCache
 from .credential import CredentialError, Credentials, read_credentials, write_netrc

@@ -6,7 +6,8 @@ from typing import Any, Callable, Dict, Optional
 
 from .. import process
 from ..children import release_signals
-from ..folder import JobFolder, write_new
+from ..folder import JobFolder
+from ..plain_file import write_new
 from ..script import spawn_builder
 from . import archive
 from .cache import EnvironmentCache, Lease

@@ -8,7 +8,8 @@ import sys
 import time
 from typing import Any, Dict, List, Optional
 
-from ..folder import JobFolder, read_from, size_of
+from ..folder import JobFolder
+from ..plain_file import read_from, size_of
 from ..secret import read_secrets, take_over
 from .command import Launch, LaunchError, Scratch, find_java, make_launch
 
