@@ -1,4 +1,4 @@
-"""An SSH host that takes keys and a password, and connectors to it."""
+"""SSH hosts for most tests, and connectors to one that takes keys and a password."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from airflow_mltrain.targets.config import SshTargetConfig
 from airflow_mltrain.targets.ssh_connection import HostConnector
 from tests.services.ssh_host import SshHost
 from tests.services.ssh_login import PASSWORD, Connect
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[SshHost]:
+    """One whose user is bound by modes."""
+    with SshHost(own_processes=False) as host:
+        yield host
 
 
 @pytest.fixture(scope="module")

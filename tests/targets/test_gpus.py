@@ -9,16 +9,13 @@ import pytest
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Resources
 from airflow_mltrain.targets.local import LocalTarget
-from airflow_mltrain.targets.registry import connect
 from tests.contracts.target_gpu import GpuContract
-from tests.services.jobs import JobBench, shared_bench, wait_until_ended
-from tests.services.ssh_host import SshHost
+from tests.services.jobs import JobBench, wait_until_ended
+from tests.targets.ssh_fixtures import ConnectTo, SshFixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
 
 
@@ -37,22 +34,7 @@ class TestLocalGpus(GpuContract):
         assert "asks for 1 GPUs, and its target has none" in str(ended.reason)
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[SshHost]:
-    with SshHost(own_processes=False) as host:
-        yield host
-
-
-class TestSshGpus(GpuContract):
+class TestSshGpus(SshFixtures, GpuContract):
     @pytest.fixture
-    def bench(self, host: SshHost) -> Iterator[JobBench]:
-        with shared_bench(host.make_shared_folder()) as bench:
-            yield bench
-
-    @pytest.fixture
-    def two_cards(
-        self, host: SshHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> ComputeTarget:
-        told = {"root": f"{host.make_shared_folder()}/root", "gpus": 2}
-        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain=told))
-        return connect("gpu_box", settings)
+    def two_cards(self, connect_to: ConnectTo) -> ComputeTarget:
+        return connect_to(gpus=2)

@@ -12,23 +12,19 @@ import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.local import LocalTarget
-from airflow_mltrain.targets.registry import connect
 from tests.contracts.target_lease import LEASE_SECONDS, LeaseContract
 from tests.services.jobs import (
     JobBench,
-    shared_bench,
     wait_for,
     wait_for_log,
     wait_until,
     wait_until_ended,
 )
-from tests.services.ssh_host import SshHost
+from tests.targets.ssh_fixtures import SshFixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
 
 _UNTIL_RELEASED = 'while [ ! -e "$OUTSIDE/release" ]; do echo beat; sleep 0.1; done'
@@ -87,26 +83,5 @@ class TestLocalLease(LeaseContract):
         assert wait_until_ended(target, run_id).status is RunStatus.COMPLETED
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[SshHost]:
-    with SshHost(own_processes=False) as host:
-        yield host
-
-
-class TestSshLease(LeaseContract):
-    @pytest.fixture
-    def bench(self, host: SshHost) -> Iterator[JobBench]:
-        with shared_bench(host.make_shared_folder()) as bench:
-            yield bench
-
-    @pytest.fixture
-    def target(
-        self, host: SshHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> ComputeTarget:
-        root = f"{host.make_shared_folder()}/root"
-        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain={"root": root}))
-        return connect("gpu_box", settings)
-
-    @pytest.fixture
-    def same_target(self, target: ComputeTarget, settings: Settings) -> ComputeTarget:
-        return connect(target.name, settings)
+class TestSshLease(SshFixtures, LeaseContract):
+    """On a host."""

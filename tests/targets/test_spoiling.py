@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mltrain.targets.local import LocalTarget
-from airflow_mltrain.targets.registry import connect
 from tests.contracts.target_spoiling import SpoilingContract
-from tests.services.jobs import JobBench, shared_bench
-from tests.services.ssh_host import SshHost
+from tests.targets.ssh_fixtures import SshFixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
 
 
@@ -28,24 +24,5 @@ class TestLocal(SpoilingContract):
         return LocalTarget("local", tmp_path / "root")
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[SshHost]:
-    with SshHost(own_processes=False) as host:
-        yield host
-
-
-class TestSsh(SpoilingContract):
+class TestSsh(SshFixtures, SpoilingContract):
     """As a user who is bound by modes."""
-
-    @pytest.fixture
-    def bench(self, host: SshHost) -> Iterator[JobBench]:
-        with shared_bench(host.make_shared_folder()) as bench:
-            yield bench
-
-    @pytest.fixture
-    def target(
-        self, host: SshHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> ComputeTarget:
-        mltrain = {"root": f"{host.make_shared_folder()}/root"}
-        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain=mltrain))
-        return connect("gpu_box", settings)

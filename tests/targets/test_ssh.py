@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_mltrain.targets.registry import connect
 from tests.contracts.compute_target import ComputeTargetContract
-from tests.services.jobs import JobBench, shared_bench
 from tests.services.ssh_host import SshHost
+from tests.targets.ssh_fixtures import ConnectTo, SshFixtures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_mltrain.settings import Settings
     from airflow_mltrain.targets.base import ComputeTarget
 
 
@@ -25,25 +23,12 @@ def host() -> Iterator[SshHost]:
         yield host
 
 
-class TestSshTarget(ComputeTargetContract):
+class TestSshTarget(SshFixtures, ComputeTargetContract):
     """As a user who has nothing but a home, with spaces in its name, and a noisy login."""
 
     @pytest.fixture
-    def bench(self, host: SshHost) -> Iterator[JobBench]:
-        with shared_bench(host.make_shared_folder()) as bench:
-            yield bench
-
-    @pytest.fixture
-    def target(
-        self, host: SshHost, settings: Settings, monkeypatch: pytest.MonkeyPatch
-    ) -> ComputeTarget:
-        root = f'{host.make_shared_folder()}/the team\'s "root"'
-        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain={"root": root}))
-        return connect("gpu_box", settings)
-
-    @pytest.fixture
-    def same_target(self, target: ComputeTarget, settings: Settings) -> ComputeTarget:
-        return connect(target.name, settings)
+    def target(self, host: SshHost, connect_to: ConnectTo) -> ComputeTarget:
+        return connect_to(root=f'{host.make_shared_folder()}/the team\'s "root"')
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +47,9 @@ class TestSshTargetBehindAJumpHost(TestSshTarget):
 
     @pytest.fixture
     def target(
-        self,
-        host: SshHost,
-        bastion: SshHost,
-        settings: Settings,
-        monkeypatch: pytest.MonkeyPatch,
+        self, bastion: SshHost, connect_to: ConnectTo, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[ComputeTarget]:
-        mltrain = {"root": f"{host.make_shared_folder()}/root", "jump_host": "bastion"}
-        monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(mltrain=mltrain))
         monkeypatch.setenv("AIRFLOW_CONN_BASTION", bastion.connection_json())
         logins = bastion.logins()
-        yield connect("gpu_box", settings)
+        yield connect_to(jump_host="bastion")
         assert bastion.logins() > logins
