@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from airflow_mltrain.errors import ArtifactError, TargetUnreachableError
 from airflow_mltrain.runs.exit_action import LIMIT_PROPERTY
@@ -31,8 +32,7 @@ _SHORT = (
 _WORKING = (RunStatus.PREPARING, RunStatus.QUEUED, RunStatus.RUNNING)
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """One step of following a run: the record as it stands, and the log bytes that came."""
 
     record: RunRecord
@@ -69,7 +69,7 @@ def follow(
                 yield Progress(record, b"", log_position)
                 continue
             log_position += len(state.log)
-            before, seen = seen, replace(seen_of(record, log_position), status=state.status)
+            before, seen = seen, seen_of(record, log_position)._replace(status=state.status)
             if seen == before and state.metrics:
                 time.sleep(_PARTIAL_LINE_SECONDS)  # half a line is news that nobody can use yet
             if state.status.is_terminal and shortfall.is_over(before, seen, state):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from airflow_mltrain.config.docker_configuration import apply_docker
@@ -29,8 +29,7 @@ log = logging.getLogger(__name__)
 _EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
-@dataclass(frozen=True)
-class Occasion:
+class Occasion(NamedTuple):
     """Who asks for a run, so that a retry adopts it and a deliberate repetition does not.
 
     `token` is the same for every retry of the submission, and another when a person asks again.

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from airflow_mltrain.errors import ConfigurationError
@@ -18,8 +18,7 @@ _AZURE_ACCOUNT: Final = re.compile(r"[a-z0-9-]+\.(dfs|blob)\.core\.windows\.net"
 _AZURE_CONTAINER: Final = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*|\$(root|web)")
 
 
-@dataclass(frozen=True)
-class StoreUrl:
+class StoreUrl(NamedTuple):
     """Where an artifact store lies that is no local folder, as fsspec names it."""
 
     scheme: str

@@ -124,7 +124,7 @@ def test_another_occasion_ends_the_run_that_goes_on_and_starts_a_new_one(
     first = submission.submit(workspace, "churn", slow, FIRST)
     quick = make_config(tmp_path, noting(diary))
 
-    again = submission.submit(workspace, "churn", quick, replace(FIRST, token="first/1"))
+    again = submission.submit(workspace, "churn", quick, FIRST._replace(token="first/1"))
 
     assert workspace.history.get(first.run_id).status is RunStatus.CANCELED
     assert again.generation == 2
@@ -136,7 +136,7 @@ def test_a_mapped_task_has_runs_of_its_own(workspace: Workspace, tmp_path: Path)
 
     runs = [
         submission.submit(
-            workspace, "churn", config, replace(FIRST, key=replace(KEY, map_index=index))
+            workspace, "churn", config, FIRST._replace(key=KEY._replace(map_index=index))
         )
         for index in (0, 1)
     ]
@@ -176,7 +176,7 @@ def test_a_submitter_killed_at_any_moment_leaves_one_run_to_adopt(
     for number in range(40):
         diary = tmp_path / f"diary-{number}"
         config = make_config(tmp_path, noting(diary))
-        occasion = replace(FIRST, key=replace(KEY, map_index=number))
+        occasion = FIRST._replace(key=KEY._replace(map_index=number))
         victim = processes.Process(
             target=submission.submit, args=(Workspace(settings), "churn", config, occasion)
         )

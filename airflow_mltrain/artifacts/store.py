@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from airflow_mltrain.snapshots.blobs import Blobs
 from airflow_mltrain.snapshots.snapshot import Snapshot
 from airflow_mltrain.snapshots.source_tree import Rules
 
 
-@dataclass(frozen=True)
-class KeptFile:
+class KeptFile(NamedTuple):
     """One file of a run; its name is relative to the run's artifacts, with forward slashes."""
 
     name: str

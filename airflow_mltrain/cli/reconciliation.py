@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from dataclasses import asdict
 from typing import Any
 
 from airflow_mltrain import reconciliation
@@ -94,7 +93,7 @@ def _as_json(found: Reconciliation) -> dict[str, Any]:
         "orphans": [
             {
                 "target": orphan.target,
-                **asdict(orphan.job),
+                **orphan.job._asdict(),
                 "changed_at": orphan.job.changed_at.isoformat(),
             }
             for orphan in found.orphans

@@ -31,7 +31,7 @@ def run_facts(run: RunRecord) -> dict[str, Any]:
         "ended_at": _instant(run.ended_at),
         "snapshot_id": run.snapshot_id,
         "environment_key": run.environment_key,
-        "task": None if run.submission is None else vars(run.submission),
+        "task": None if run.submission is None else run.submission._asdict(),
         "tags": dict(run.tags),
         "properties": dict(run.properties),
     }

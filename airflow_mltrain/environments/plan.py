@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_mltrain.config.docker_section import ContainerOptions, DockerSection
 from airflow_mltrain.config.environment import Environment, look_again
@@ -22,8 +22,7 @@ _BUILT_INTERPRETER = "python"  # first on the PATH that a built environment give
 _IMAGE_INTERPRETER = "python"  # the one that an image has
 
 
-@dataclass(frozen=True)
-class ImagePlan:
+class ImagePlan(NamedTuple):
     """The image that the script runs in, and what its container gets.
 
     It has one origin: a reference, the text of a Dockerfile, or a build context, which is a

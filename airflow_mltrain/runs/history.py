@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -371,4 +371,4 @@ def _without_none(tags: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _is(key: SubmissionKey) -> list[ColumnElement[bool]]:
-    return [runs.c[name] == value for name, value in asdict(key).items()]
+    return [runs.c[name] == value for name, value in key._asdict().items()]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_mltrain.runs.record import METRIC_KINDS, MetricRecord, ModelRecord
 from airflow_mltrain.runs.status import RunStatus
@@ -47,8 +47,7 @@ class RunNews:
         return any(told) or self.is_cancel_asked or ends != (None, None)
 
 
-@dataclass(frozen=True)
-class MetricLines:
+class MetricLines(NamedTuple):
     """What some bytes of a metrics file say; `length` of them are whole lines."""
 
     runs: Mapping[str, RunNews]  # by run id; OWN_RUN for the job's own

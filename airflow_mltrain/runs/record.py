@@ -18,8 +18,7 @@ METRIC_KINDS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class SubmissionKey:
+class SubmissionKey(NamedTuple):
     """The logical submission a run belongs to; retries of one task instance share it."""
 
     dag_id: str
@@ -65,8 +64,7 @@ class ExperimentRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class MetricRecord:
+class MetricRecord(NamedTuple):
     """One logged value: a number or text, a list, a row or a table's columns, as JSON data."""
 
     name: str
@@ -84,8 +82,7 @@ class MetricValue(NamedTuple):
     kind: str | None
 
 
-@dataclass(frozen=True)
-class ModelRecord:
+class ModelRecord(NamedTuple):
     """A model that a script registered: `path` among the kept files, tags and the like."""
 
     name: str

@@ -223,7 +223,7 @@ def to_row(record: RunRecord) -> dict[str, Any]:
     """What the table of runs keeps of a record."""
     row = dict(vars(record))
     key = row.pop("submission")
-    return {**row, **(vars(key) if key else dict.fromkeys(_SUBMISSION))}
+    return {**row, **(key._asdict() if key else dict.fromkeys(_SUBMISSION))}
 
 
 def to_record(row: RowMapping) -> RunRecord:

@@ -86,7 +86,7 @@ def _keep_one(connection: Connection, run: RunRecord, position: int, news: RunNe
     if not news.is_more_than_points:
         return
     rows = [
-        {"run_id": run.run_id, "position": position, "ordinal": ordinal, **vars(model)}
+        {"run_id": run.run_id, "position": position, "ordinal": ordinal, **model._asdict()}
         for ordinal, model in enumerate(news.models)
     ]
     if rows:

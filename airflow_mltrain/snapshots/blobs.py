@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True)
-class ListedBlob:
+class ListedBlob(NamedTuple):
     """One blob as an inventory has it, or what was left of one that was being written."""
 
     name: str

@@ -82,8 +82,7 @@ class IgnoreRules:
         )
 
 
-@dataclass(frozen=True)
-class _Pattern:
+class _Pattern(NamedTuple):
     parts: tuple[str, ...]  # of an expression
     ignores: bool
     only_directories: bool

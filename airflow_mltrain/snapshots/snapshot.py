@@ -7,8 +7,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mltrain.errors import ArtifactError, SnapshotError
 from airflow_mltrain.runtime.job_agent.checkout import check_out
@@ -36,8 +35,7 @@ _MODES = [f"{bits:o}" for bits in range(0o1000)]
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A source directory as it was, stored by content."""
 
     snapshot_id: str

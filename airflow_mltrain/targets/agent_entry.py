@@ -9,12 +9,11 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from airflow_mltrain import runtime
 from airflow_mltrain.errors import TargetUnreachableError
@@ -36,8 +35,7 @@ _READ_PROGRAM = "import sys; exec(sys.stdin.buffer.readline())"
 NO_PYTHON: Final = "no-python-found"
 
 
-@dataclass(frozen=True)
-class _JobAgent:
+class _JobAgent(NamedTuple):
     """The files of the job agent as they travel, and their name by content.
 
     A line of JSON has their sizes by path, and then come the files themselves.

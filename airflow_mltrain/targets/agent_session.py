@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from airflow_mltrain.runtime.job_agent.wire import Frame, FrameReader, FrameWriter, Kind
 
@@ -48,8 +48,7 @@ class AgentFaultError(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True)
-class Hello:
+class Hello(NamedTuple):
     """What a machine says of itself when a session begins."""
 
     root: str

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_mltrain.environments.plan import ImagePlan
 from airflow_mltrain.runs.status import RunStatus
@@ -40,16 +40,14 @@ class Job:
     previous_outputs: PreviousOutputs | None = None  # that its script may go on from
 
 
-@dataclass(frozen=True)
-class PreviousOutputs:
+class PreviousOutputs(NamedTuple):
     """What an earlier run left; its target may have it still, or gets it as a snapshot."""
 
     run_id: str
     snapshot_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Resources:
+class Resources(NamedTuple):
     """How much of its target a job may use; None for as much as it likes."""
 
     cpus: float | None = None
@@ -82,8 +80,7 @@ class SparkDriver:
     secrets: Mapping[str, Any] = field(repr=False)  # kept on no disk
 
 
-@dataclass(frozen=True)
-class ImageRequest:
+class ImageRequest(NamedTuple):
     """The image that a job runs in, and how its container is to be; for targets with images."""
 
     plan: ImagePlan
@@ -102,8 +99,7 @@ class EnvironmentRequest:
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)  # by host
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """What an observer knows already: the status, and how many bytes of log and metrics."""
 
     status: RunStatus = RunStatus.NOT_STARTED
@@ -112,8 +108,7 @@ class Seen:
     environment_key: str | None = None
 
 
-@dataclass(frozen=True)
-class JobState:
+class JobState(NamedTuple):
     """A job as its target saw it, with the bytes of log and metrics past what was seen."""
 
     status: RunStatus
@@ -129,8 +124,7 @@ class JobState:
     environment: Mapping[str, Any] | None = None  # what it runs in, for who has not seen its key
 
 
-@dataclass(frozen=True)
-class BuiltEnvironment:
+class BuiltEnvironment(NamedTuple):
     """An environment that lies on a target, ready for every run that needs the same."""
 
     key: str
@@ -142,8 +136,7 @@ class BuiltEnvironment:
     is_in_use: bool
 
 
-@dataclass(frozen=True)
-class ListedJob:
+class ListedJob(NamedTuple):
     """A job that lies on a target, as an inventory has it."""
 
     run_id: str

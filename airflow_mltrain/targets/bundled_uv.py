@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 _CHUNK_BYTES = 1024 * 1024
 
 
-@dataclass(frozen=True)
-class BundledUv:
+class BundledUv(NamedTuple):
     """A uv, under a name that says which."""
 
     path: Path

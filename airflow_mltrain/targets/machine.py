@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -52,7 +52,7 @@ def spec_of(
         "gpus": _cards(job, gpus),
         "environment": environment,
         "facts": dict(job.facts),
-        "previous_outputs": job.previous_outputs and asdict(job.previous_outputs),
+        "previous_outputs": job.previous_outputs and job.previous_outputs._asdict(),
         "spark": None if job.spark_driver is None else dict(job.spark_driver.spec),
         "has_secrets": secrets_of(job) is not None,
     }
@@ -90,7 +90,7 @@ def _cards(job: Job, gpus: Mapping[str, str] | None) -> dict[str, Any] | None:
 
 def known_of(seen: Seen) -> dict[str, Any]:
     """What an observer knows of a job, as the agent reads it."""
-    return {**asdict(seen), "status": str(seen.status)}
+    return {**seen._asdict(), "status": str(seen.status)}
 
 
 def job_state(state: Mapping[str, Any]) -> JobState:
@@ -115,8 +115,7 @@ def by_this_clock(state: JobState, clock_skew_seconds: float) -> JobState:
     if abs(clock_skew_seconds) < _NOTICED_SKEW_SECONDS:
         return state
     skew = timedelta(seconds=clock_skew_seconds)
-    return replace(
-        state,
+    return state._replace(
         started_at=state.started_at and state.started_at - skew,
         ended_at=state.ended_at and state.ended_at - skew,
     )

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -138,7 +137,7 @@ class TrainingRunTrigger(BaseTrigger):
                     history.set_log_position, run_id, self.reader, lines.position
                 )
             before = seen
-            seen = replace(progress.seen_of(record, lines.read_position), status=state.status)
+            seen = progress.seen_of(record, lines.read_position)._replace(status=state.status)
             # A triggerer passes on about a megabyte of log a second, for all its triggers; half a
             # line is news that nobody can use yet.
             pause = 0.1 if seen == before else len(state.log) / _LOG_BYTES_PER_SECOND

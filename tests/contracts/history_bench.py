@@ -37,7 +37,7 @@ def a_run(run_id: str | None = None, **facts: Any) -> RunRecord:
 
 def a_metric(value: object, name: str = "loss", **facts: Any) -> MetricRecord:
     """A value that a script logged."""
-    return replace(MetricRecord(name=name, value=value, logged_at=NOON), **facts)
+    return MetricRecord(name=name, value=value, logged_at=NOON)._replace(**facts)
 
 
 def add_metrics(

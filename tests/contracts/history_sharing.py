@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow_mltrain.runs.history import open_run_history
@@ -27,7 +26,7 @@ def submit_and_finish(work: tuple[str, int]) -> list[str]:
     url, worker = work
     with closing(open_run_history(url)) as history:
         records = [
-            a_run(f"{worker}-{number}", submission=replace(KEY, map_index=number))
+            a_run(f"{worker}-{number}", submission=KEY._replace(map_index=number))
             for number in range(9)
         ]
         records.append(a_run(f"{worker}-own"))

@@ -123,7 +123,7 @@ class SubmissionContract(HistoryContract):
 
     def test_mapped_tasks_have_runs_of_their_own(self, history: RunHistory) -> None:
         # given
-        other_key = replace(KEY, map_index=4)
+        other_key = KEY._replace(map_index=4)
         first = history.add(a_run(submission=KEY))
 
         # when
@@ -157,7 +157,7 @@ class SubmissionContract(HistoryContract):
     @pytest.mark.parametrize(
         "other",
         [
-            {"submission": replace(KEY, task_id="other")},
+            {"submission": KEY._replace(task_id="other")},
             {"submission": KEY, "generation": 2},
             {"submission": None},
         ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +32,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowServer]
     archive = Archive(home / "mltrain")
     with closing(archive.workspace.history):
         archive.add_ended(a_run(), files={"log": b"trained\n"})
-        key = replace(KEY, dag_id=HIDDEN_DAG_ID)
+        key = KEY._replace(dag_id=HIDDEN_DAG_ID)
         archive.add_ended(a_run("salaries_1_bb", submission=key), files={"log": b"secret\n"})
     with AirflowServer(home) as airflow:
         yield airflow

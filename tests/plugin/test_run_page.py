@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -82,7 +81,7 @@ def test_what_a_script_may_have_written_stays_text(archive: Archive, server: Web
             experiment=text,
             target=text,
             snapshot_id=text,
-            submission=replace(KEY, task_id=f"{text}{run_id}"),
+            submission=KEY._replace(task_id=f"{text}{run_id}"),
             config={
                 "source_directory": text,
                 "command": [text, text],
@@ -316,10 +315,10 @@ def test_images_and_matrices_are_shown(archive: Archive, server: WebServer) -> N
     # given
     data = {"class_labels": ["cat", "dog"], "matrix": [[31, 2], [3, 47]]}
     charts = [
-        replace(a_metric("roc", "outputs/images/roc 1.png"), kind="image"),
-        replace(a_metric("matrix", {"data": data}), kind="confusion_matrix"),
-        replace(a_metric("odd", {"data": [1]}), kind="confusion_matrix"),
-        replace(a_metric("lost", "outputs/images/lost.png"), kind="image"),
+        a_metric("roc", "outputs/images/roc 1.png")._replace(kind="image"),
+        a_metric("matrix", {"data": data})._replace(kind="confusion_matrix"),
+        a_metric("odd", {"data": [1]})._replace(kind="confusion_matrix"),
+        a_metric("lost", "outputs/images/lost.png")._replace(kind="image"),
     ]
     archive.add_ended(a_run(), files={"outputs/images/roc 1.png": b"png"})
     add_metrics(archive.workspace.history, "churn_1_aa", charts, position=1, next_position=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -86,7 +85,7 @@ def test_the_runs_of_a_dag_that_one_may_not_read_stay_hidden(
     archive: Archive, server: WebServer, path: str
 ) -> None:
     # given
-    run = a_run(submission=replace(KEY, dag_id=HIDDEN_DAG_ID))
+    run = a_run(submission=KEY._replace(dag_id=HIDDEN_DAG_ID))
     archive.add_ended(run, files={"log": b"salaries"})
 
     # when
@@ -120,7 +119,7 @@ def test_a_child_is_seen_by_those_only_who_may_see_its_parent(
 ) -> None:
     # given
     history = archive.workspace.history
-    history.add(a_run(submission=replace(KEY, dag_id=HIDDEN_DAG_ID)))
+    history.add(a_run(submission=KEY._replace(dag_id=HIDDEN_DAG_ID)))
     history.add(a_run("churn_1_aa_x", submission=None, parent_run_id="churn_1_aa"))
 
     # when

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -116,8 +116,7 @@ def follow(
         found = target.observe({run_id: seen}, _EXCHANGE_SECONDS).get(run_id)
         if found is None:
             continue
-        whole = replace(
-            found,
+        whole = found._replace(
             log=whole.log + found.log,
             metrics=whole.metrics + found.metrics,
             environment=found.environment or whole.environment,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from docker import APIClient
 from docker.errors import APIError, NotFound
@@ -48,8 +47,7 @@ class _NotStartedError(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(NamedTuple):
     """How a container ended, in words, with its exit code if it has one."""
 
     reason: str

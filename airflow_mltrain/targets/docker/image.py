@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from docker.errors import APIError
 
@@ -30,8 +30,7 @@ _FROM: Final = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """An image that its engine has: whatever its name means later, `id` is this one."""
 
     id: str

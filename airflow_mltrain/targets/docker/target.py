@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from airflow_mltrain.errors import JobStartError, TargetUnreachableError
 from airflow_mltrain.runtime.job_agent.shipment import in_parts
@@ -44,8 +43,7 @@ _END_LOOKS: Final = 20
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class _Begun:
+class _Begun(NamedTuple):
     """A job's container that was begun: in which image, and the stream to send the job on."""
 
     image: Image

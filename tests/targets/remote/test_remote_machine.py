@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -156,4 +155,4 @@ def _ended(target: RemoteMachine | LocalTarget, run_id: str) -> JobState:
     state = wait_until_ended(target, run_id)
     assert state.started_at is None or state.ended_at is not None
     reason = state.reason and state.reason.replace(run_id, "run")
-    return replace(state, started_at=None, ended_at=None, reason=reason)
+    return state._replace(started_at=None, ended_at=None, reason=reason)
