@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,15 @@ def _require_nothing_left(bench: JobBench) -> None:
     assert [pid for pid in _pids(bench) if bench.is_running(pid)] == []
     assert not (bench.outside / "written").exists()
     assert list(bench.outside.glob("other/*")) == []
+
+
+def _is_killed(run_id: str) -> bool:
+    """Whether nothing of a run was left to be killed; what is killed may have begun another."""
+    pids = pids_carrying(run_id)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not pids
 
 
 class SpoilingContract(BenchContract):
@@ -112,5 +122,4 @@ class SpoilingContract(BenchContract):
         # then
         wait_for(lambda: not target.observe({run_id: Seen()}, 0))
         assert [pid for pid in _pids(bench) if bench.is_running(pid)]
-        for pid in pids_carrying(run_id):
-            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: _is_killed(run_id))
