@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from airflow_mltrain.errors import JobStartError, TargetUnreachableError
+from airflow_mltrain.errors import JobStartError, TargetError, TargetUnreachableError
 from airflow_mltrain.runtime.job_agent.shipment import in_parts
 from airflow_mltrain.targets.agent_entry import NoEntryError
 from airflow_mltrain.targets.agent_session import AgentSession
@@ -170,9 +170,11 @@ class DockerTarget(RemoteMachine):
         try:
             self._environments.publish(run_id)
             self._containers.release(run_id)
-            self._ask("leave_spare", run_id=run_id)
         except TargetUnreachableError as error:  # what matters is here
             log.warning("what is left of run %s on its engine stays there: %s", run_id, error)
+            return left_behind
+        with suppress(TargetError):  # without one, the next run has its code copied first
+            self._ask("leave_spare", run_id=run_id)
         return left_behind
 
     def discard(self, run_id: str) -> None:

@@ -207,6 +207,23 @@ def test_a_run_of_a_small_project_leaves_no_copy(
     assert not (volume / "spares").exists()
 
 
+@pytest.mark.parametrize("spoiler", ["echo nonsense > ../job.json", "rm ../job.json"])
+def test_a_run_that_spoilt_what_says_which_code_it_has_is_fetched_all_the_same(
+    target: ComputeTarget, bench: DockerBench, spoiler: str
+) -> None:
+    # given
+    run_id = bench.shell(target, f"echo trained > outputs/model; {spoiler}")
+    ended = wait_until_ended(target, run_id)
+    (bench.folder / run_id).mkdir()
+
+    # when
+    target.fetch(run_id, bench.folder / run_id)
+
+    # then
+    assert ended.status is RunStatus.COMPLETED
+    assert (bench.folder / run_id / "outputs/model").read_text() == "trained\n"
+
+
 def test_files_that_did_not_change_are_not_sent_again(
     target: ComputeTarget, bench: DockerBench, tmp_path: Path
 ) -> None:
