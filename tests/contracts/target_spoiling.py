@@ -58,13 +58,13 @@ def _require_nothing_left(bench: JobBench) -> None:
     assert list(bench.outside.glob("other/*")) == []
 
 
-def _is_killed(run_id: str) -> bool:
-    """Whether nothing of a run was left to be killed; what is killed may have begun another."""
+def _kill_what_is_left(run_id: str) -> bool:
+    """Whether there was anything of a run; what is killed may have begun another process."""
     pids = pids_carrying(run_id)
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    return not pids
+    return bool(pids)
 
 
 class SpoilingContract(BenchContract):
@@ -122,4 +122,4 @@ class SpoilingContract(BenchContract):
         # then
         wait_for(lambda: not target.observe({run_id: Seen()}, 0))
         assert [pid for pid in _pids(bench) if bench.is_running(pid)]
-        wait_for(lambda: _is_killed(run_id))
+        wait_for(lambda: not _kill_what_is_left(run_id))

@@ -170,7 +170,7 @@ class Trial:
             if strike is not None and (news is not None or now >= strike_at):
                 is_hit = self._strike(strike, leg.pid)
                 is_over = is_hit or isinstance(strike.moment, Step)
-                strike_at = math.inf if is_over else now + random.uniform(0, _AGAIN_SECONDS)  # noqa: S311
+                strike_at = math.inf if is_over else _soon()
                 if strike.victim is TASK_TERMINATED:
                     kill_at = time.monotonic() + _TERMINATION_SECONDS
                 leg.cue()
@@ -184,6 +184,10 @@ class Trial:
             self._result.hits.append(strike)
             self._is_job_struck |= strike.victim.is_job_struck
         return is_hit
+
+
+def _soon() -> float:
+    return time.monotonic() + random.uniform(0, _AGAIN_SECONDS)  # noqa: S311
 
 
 class _Leg:

@@ -259,6 +259,12 @@ def test_one_that_cannot_be_laid_out_leaves_nothing(ground: Ground) -> None:
     assert [path.name for path in (ground.root / "spares").iterdir()] == ["lock"]
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "/dev/zero", "", 7])
+def test_what_is_the_name_of_no_snapshot_is_not_read(ground: Ground, name: str) -> None:
+    with pytest.raises(ValueError, match="not a snapshot"):
+        Spares(str(ground.root)).is_worthwhile(name)
+
+
 def test_a_disk_that_is_nearly_full_is_left_to_runs(ground: Ground) -> None:
     (ground.root / "spares").mkdir(parents=True)
     with mounted(ground.root / "spares", "-t", "tmpfs", "-o", "size=40k", "none"):

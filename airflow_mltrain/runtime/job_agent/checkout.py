@@ -151,7 +151,7 @@ def _is_sound(entry: Dict[str, Any]) -> bool:
     if not _is_text(entry.get("mode"), _MODE):
         return False
     return kind == "directory" or (
-        _is_text(entry.get("sha256"), _DIGEST) and type(entry.get("size")) is int
+        is_digest(entry.get("sha256")) and type(entry.get("size")) is int
     )
 
 
@@ -159,6 +159,11 @@ def _is_safe(path: object) -> bool:
     if not isinstance(path, str) or _NO_NAME.search(path):
         return False
     return not {"", ".", ".."}.intersection(path.split("/"))
+
+
+def is_digest(value: object) -> bool:
+    """Whether this names content, and leads to no other place than a blob's."""
+    return _is_text(value, _DIGEST)
 
 
 def _is_text(value: object, form: "re.Pattern[str]") -> bool:

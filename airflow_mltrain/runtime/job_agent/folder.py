@@ -13,10 +13,10 @@ from .job_state import read_job_state
 from .plain_file import (
     draft_of,
     make_lasting,
+    put_in_place,
     read_from,
     read_plain,
-    remove,
-    replace,
+    remove_file,
     size_of,
     write_file,
     write_new,
@@ -160,7 +160,7 @@ class JobFolder:
             names = os.listdir(self.path)
             drafts = [name for name in names if name.startswith("secrets")]
             for name in (*drafts, *SPARK_SECRETS):
-                remove(os.path.join(self.path, name))
+                remove_file(os.path.join(self.path, name))
 
     def claim(self, state: Dict[str, Any]) -> bool:
         """Become the job's only supervisor, for good; False if it has or had one."""
@@ -199,9 +199,9 @@ class JobFolder:
         draft = draft_of(self.state)
         try:
             write_file(draft, _encoded(state), os.O_CREAT | os.O_EXCL)
-            replace(draft, self.state)
+            put_in_place(draft, self.state)
         finally:
-            remove(draft)
+            remove_file(draft)
 
     def write_last_state(self, state: Dict[str, Any]) -> None:
         """Replace the state for good: on a full disk too, and through a power cut."""
@@ -213,7 +213,7 @@ class JobFolder:
             if not is_full or len(content) > _RESERVE_BYTES:
                 raise
             write_file(self._reserve, content.ljust(_RESERVE_BYTES))
-            replace(self._reserve, self.state)
+            put_in_place(self._reserve, self.state)
         make_lasting(self.state)
         make_lasting(self.path)
 

@@ -1,4 +1,4 @@
-"""Regular files, read and written whole though a script may have put something in their place."""
+"""Regular files, and no trap that a script may have put in the place of one."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ def write_new(path: str, content: bytes) -> bool:
     except FileExistsError:
         return False
     finally:
-        remove(draft)
+        remove_file(draft)
     make_lasting(os.path.dirname(path))
     return True
 
@@ -44,7 +44,7 @@ def read_from(path: str, position: int, limit: int) -> bytes:
 
 
 def read_plain(path: str, position: int, limit: int) -> bytes:
-    """The same; OSError where nothing is there, or may be read."""
+    """The same; OSError where nothing is there, or it may not be read."""
     try:
         # A script may have put a link or a pipe there, to be read through or waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -75,7 +75,7 @@ def write_file(path: str, content: bytes, flags: int = 0) -> None:
         file.write(content)
 
 
-def replace(draft: str, path: str) -> None:
+def put_in_place(draft: str, path: str) -> None:
     """Give a draft its name; a folder that has it is moved aside."""
     try:
         os.replace(draft, path)
@@ -95,7 +95,7 @@ def make_lasting(path: str) -> None:
         os.close(descriptor)
 
 
-def remove(path: str) -> None:
+def remove_file(path: str) -> None:
     """Remove a file, if it is one and there."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
         os.unlink(path)

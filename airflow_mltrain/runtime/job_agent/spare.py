@@ -10,10 +10,11 @@ import json
 import os
 import re
 import stat
+import sys
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import file_lock, process
-from .checkout import check_out, copy_entry, require_blobs, require_sound
+from .checkout import check_out, copy_entry, is_digest, require_blobs, require_sound
 
 _LEAST_FILES = 50  # fewer are copied in no time
 _MOST_BYTES = 1_000_000_000
@@ -142,7 +143,9 @@ class Spares:
         return os.path.join(self._folder, _DRAFT + os.urandom(8).hex())
 
     def _read(self, snapshot_id: str) -> bytes:
-        """The manifest of a snapshot."""
+        """The manifest of a snapshot; ValueError where that is the name of none, but a path."""
+        if not is_digest(snapshot_id):
+            raise ValueError("not a snapshot: {!r:.80}".format(snapshot_id))
         with open(os.path.join(self._blobs, snapshot_id[:2], snapshot_id), "rb") as file:
             return file.read()
 
@@ -174,3 +177,12 @@ def _remove_tree(path: str) -> None:
 
 def _encoded(entry: Dict[str, Any]) -> bytes:
     return str(entry["path"]).encode("utf-8", "surrogateescape")
+
+
+def main(argv: List[str]) -> None:
+    """Leave a spare in a root folder, of a snapshot; says why where that cannot be."""
+    root, snapshot_id = argv
+    try:
+        Spares(root).leave(snapshot_id)
+    except (OSError, ValueError) as error:
+        sys.exit("there is no spare of the code: {}".format(error))

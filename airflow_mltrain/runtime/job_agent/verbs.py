@@ -12,9 +12,7 @@ from .folder import TERMINAL, JobFolder
 from .observer import Observer
 from .plain_file import write_new
 from .removal import make_removable
-from .script import own_program
 from .secret import Secrets, hand_over
-from .spare import Spares
 
 if TYPE_CHECKING:
     from .environment.cache import EnvironmentCache
@@ -25,7 +23,7 @@ _BOOT_SUPERVISOR = (
 )
 _BOOT_SPARE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from job_agent.spare import Spares; Spares(sys.argv[2]).leave(sys.argv[3])"
+    "from job_agent.spare import main; main(sys.argv[2:])"
 )
 
 
@@ -128,8 +126,11 @@ def discard(root: str, run_id: str) -> None:
 def leave_spare(root: str, run_id: str) -> None:
     """Have a process lay out an ended job's code once more, which nobody waits for.
 
-    Of a job in a container, whose supervisor ends with that.
+    Of a job in a container, whose supervisor ends with that; asked by who has fetched its results.
     """
+    from .script import own_program  # noqa: PLC0415  # no job of a machine asks for it
+    from .spare import Spares  # noqa: PLC0415  # nor for that
+
     try:
         snapshot_id = JobFolder(root, run_id).read_spec()["snapshot_id"]
         if not Spares(root).is_worthwhile(snapshot_id):
