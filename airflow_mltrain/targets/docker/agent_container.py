@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from hashlib import sha256
 from typing import Final
 
 from docker.errors import APIError, NotFound
@@ -40,14 +41,15 @@ _unfit: Final[set[tuple[str, str | None]]] = set()  # images, and the Python the
 class AgentContainer:
     """Begins job agents on an engine, each in a process of one container that has the volume.
 
-    What the container is made of does not matter, as long as there is a Python in it. It has no
-    network, and ends when nobody asks any more.
+    What the container is made of does not matter, as long as there is a Python in it, where the
+    target says. It has no network, and ends when nobody asks any more.
     """
 
     def __init__(self, engine: Engine, config: DockerTargetConfig) -> None:
         self._engine = engine
         self._config = config
-        self._name = f"mltrain-agent-{config.volume}"
+        self._variant = _variant(config)
+        self._name = f"mltrain-agent-{self._variant}"
         self._made_of: str | None = None
 
     def learn(self, image_id: str) -> None:
@@ -102,7 +104,7 @@ class AgentContainer:
         if self._made_of is None:
             return
         with self._engine.asking() as client, suppress(APIError):
-            client.tag(self._made_of, _REPOSITORY, self._config.volume)
+            client.tag(self._made_of, _REPOSITORY, self._variant)
         self._made_of = None
 
     def _open_stream(self, command_line: str) -> EngineStream:
@@ -211,7 +213,7 @@ class AgentContainer:
         names = [
             _known_images.get(self._engine.identity),
             self._config.image,
-            f"{_REPOSITORY}:{self._config.volume}",
+            f"{_REPOSITORY}:{self._variant}",
         ]
         for name in filter(None, names):
             found = self._engine.find_image(name)
@@ -226,3 +228,10 @@ class AgentContainer:
 
     def _is_fit(self, image: str) -> bool:
         return (image, self._config.python) not in _unfit
+
+
+def _variant(config: DockerTargetConfig) -> str:
+    """Tells apart the containers of a volume: no image may have all Pythons that targets name."""
+    if config.python is None:
+        return config.volume
+    return f"{config.volume}-{sha256(config.python.encode()).hexdigest()[:8]}"

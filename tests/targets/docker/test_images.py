@@ -12,11 +12,12 @@ from docker import DockerClient
 from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import Job, Seen
-from tests.services.docker_jobs import DockerBench
+from tests.services.docker_jobs import DockerBench, DockerPlace
 from tests.services.jobs import wait_for_log, wait_until_ended
 from tests.targets.docker.conftest import ConnectTo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_mltrain.targets.base import ComputeTarget
@@ -68,6 +69,22 @@ def _require_nothing_left(
     assert target.observe({run_id: Seen()}, 0) == {}
     assert client.containers.list(all=True, filters={"name": run_id}) == []
     assert not (bench.outside / "ran").exists()
+
+
+@pytest.fixture
+def elsewhere(client: DockerClient) -> Iterator[str]:
+    """An image whose Python is in no folder of PATH."""
+    hide = (
+        "mkdir -p /opt/own/bin; ln -s /usr/local/lib /opt/own/lib; "
+        "mv $(readlink -f $(command -v python3)) /opt/own/bin/python; "
+        "rm $(find /usr/local/bin /usr/bin -name 'python*')"
+    )
+    container = client.containers.run("mltrain-test/python:3", ["sh", "-c", hide], detach=True)
+    assert container.wait()["StatusCode"] == 0, container.logs()
+    container.commit("mltrain-test/elsewhere", "3")
+    container.remove()
+    yield "mltrain-test/elsewhere:3"
+    client.images.remove("mltrain-test/elsewhere:3", force=True)
 
 
 def test_a_script_runs_as_the_user_of_its_image_and_may_write_what_is_its_own(
@@ -256,3 +273,28 @@ def test_an_image_that_cannot_run_anything_keeps_no_other_from_being_watched(
     assert state.status is RunStatus.RUNNING
     target.cancel(run_id)
     wait_until_ended(target, run_id)
+
+
+@pytest.mark.parametrize("is_usual_first", [True, False])
+def test_targets_whose_pythons_lie_in_different_places_may_share_a_volume(
+    connect_to: ConnectTo,
+    bench: DockerBench,
+    place: DockerPlace,
+    elsewhere: str,
+    *,
+    is_usual_first: bool,
+) -> None:
+    # given
+    own = {"image": elsewhere, "python": "/opt/own/bin/python"}
+    settings = [{}, own] if is_usual_first else [own, {}]
+    ended = []
+
+    # when
+    for mltrain in settings:
+        target = connect_to(volume=place.volume, **mltrain)
+        job = bench.job(target, target.interpreter, "-c", "print('fine')")
+        target.start(job)
+        ended.append(wait_until_ended(target, job.run_id))
+
+    # then
+    assert [one.log for one in ended] == [b"fine\n", b"fine\n"]
