@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from threading import Event
 from typing import Any, Final, NamedTuple
 
 from docker import APIClient
@@ -61,16 +62,27 @@ class Containers:
         self._engine = engine
         self._config = config
 
-    def begin(self, job: Job, image: Image, labels: Mapping[str, str]) -> EngineStream | None:
+    def begin(
+        self, job: Job, image: Image, labels: Mapping[str, str], is_made: Event
+    ) -> EngineStream | None:
         """Have the job's container run; nothing where it does, or has.
 
         It waits for the job, to be sent on the stream or laid down; only who begins the container
-        gets its stream. JobStartError where the engine refuses it.
+        gets its stream. `is_made` is set when it is about to start, or this ends without one.
+        JobStartError where the engine refuses it.
         """
+        try:
+            return self._begin(job, image, labels, is_made)
+        finally:
+            is_made.set()
+
+    def _begin(
+        self, job: Job, image: Image, labels: Mapping[str, str], is_made: Event
+    ) -> EngineStream | None:
         is_refused = False
         for _ in range(_ATTEMPTS):
             try:
-                return self._try_to_begin(job, image, labels)
+                return self._try_to_begin(job, image, labels, is_made)
             except _ChangingError:
                 pass
             except _NotStartedError as error:
@@ -85,7 +97,7 @@ class Containers:
         )
 
     def _try_to_begin(
-        self, job: Job, image: Image, labels: Mapping[str, str]
+        self, job: Job, image: Image, labels: Mapping[str, str], is_made: Event
     ) -> EngineStream | None:
         with self._engine.asking() as client:
             try:
@@ -98,6 +110,7 @@ class Containers:
                 if not self._has_yet_to_start(client, job.run_id):
                     return None
             stream = _attach(client, job.run_id)
+            is_made.set()
             try:
                 client.start(job.run_id)
             except APIError as error:

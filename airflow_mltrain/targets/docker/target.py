@@ -120,9 +120,15 @@ class DockerTarget(RemoteMachine):
         self._agent.learn(base.id)
         image = self._environments.find(base, job.environment)
         labels = {} if image else self._environments.labels(base, job.environment)
-        stream = _in_background(lambda: self._containers.begin(job, image or base, labels))
+        is_made = threading.Event()
+        stream = _in_background(
+            lambda: self._containers.begin(job, image or base, labels, is_made)
+        )
         # What is known may be a minute old, and another engine answer under that address by now.
-        is_on_its_engine = _in_background(lambda: self._engine.ask_id() == engine_id)
+        # It takes as long to say as to make a container, so it is asked while one starts.
+        is_on_its_engine = _in_background(
+            lambda: is_made.wait() and self._engine.ask_id() == engine_id
+        )
         self._begun[job.run_id] = _Begun(base, stream, is_on_its_engine)
         return base.facts
 
