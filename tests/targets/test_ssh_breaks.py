@@ -45,7 +45,10 @@ def connect_to(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[SshHost], ComputeTarget]:
     def connect_to(host: SshHost) -> ComputeTarget:
-        extra = {"mltrain": {"root": str(host.make_shared_folder() / "root")}, "conn_timeout": 2}
+        extra = {
+            "mltrain": {"root": str(host.make_shared_folder() / "mltrain")},
+            "conn_timeout": 2,
+        }
         monkeypatch.setenv("AIRFLOW_CONN_GPU_BOX", host.connection_json(**extra))
         return connect("gpu_box", settings)
 
@@ -167,7 +170,7 @@ def test_an_upload_that_is_cut_by_a_restart_of_sshd_arrives_whole(
     assert target.missing([digest]) == {digest}
 
     def is_in_the_middle() -> bool:
-        begun = far_host.disk.glob(f"shared-*/root/blobs/partial/{digest}")
+        begun = far_host.disk.glob(f"shared-*/mltrain/blobs/partial/{digest}")
         return any(partial.stat().st_size > 5_000_000 for partial in begun)
 
     def cut_in_the_middle() -> None:
@@ -184,7 +187,7 @@ def test_an_upload_that_is_cut_by_a_restart_of_sshd_arrives_whole(
 
     # then
     assert target.missing([digest]) == set()
-    (stored,) = far_host.disk.glob(f"shared-*/root/blobs/{digest[:2]}/{digest}")
+    (stored,) = far_host.disk.glob(f"shared-*/mltrain/blobs/{digest[:2]}/{digest}")
     assert stored.read_bytes() == content
 
 

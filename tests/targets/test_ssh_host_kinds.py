@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_refuses_a_snapshot_and_nothing_is_begun(
     small_host: SshHost, connect_to: Callable[..., ComputeTarget], bench: JobBench
 ) -> None:
     # given
-    target = connect_to(small_host, root="/srv/root")
+    target = connect_to(small_host, root="/srv/mltrain")
     files = {"data.bin": "x" * 8_000_000, "train.py": "print(1)"}
 
     # when
@@ -160,7 +160,7 @@ def test_a_disk_that_is_full_refuses_a_snapshot_and_nothing_is_begun(
         bench.job(target, "python3", "train.py", files=files)
 
     # then
-    assert small_host.run("ls /srv/root/runs 2>/dev/null; true") == ""
+    assert small_host.run("ls /srv/mltrain/runs 2>/dev/null; true") == ""
     assert target.missing([]) == set()
 
 
