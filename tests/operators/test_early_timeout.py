@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
@@ -48,6 +49,21 @@ except AirflowTaskTimeout:
 """
 
 
+def _lasting(project: Path, **facts: Any) -> SubmitTrainingRunOperator:
+    """A task whose script goes on for as long as its test."""
+    project.mkdir()
+    return SubmitTrainingRunOperator(
+        task_id="train",
+        experiment="churn",
+        config={
+            "source_directory": str(project),
+            "command": ["sleep", "1000"],
+            "max_run_duration_seconds": 60,  # where its test fails
+        },
+        **facts,
+    )
+
+
 @pytest.mark.parametrize(
     ("module", "function", "is_deferred"),
     [
@@ -67,17 +83,7 @@ def test_a_timeout_in_the_first_steps_kills_the_run_of_an_earlier_attempt(
     # given
     monkeypatch.setenv("AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS", "1")
     project = tmp_path / "project"
-    project.mkdir()
-    submit = SubmitTrainingRunOperator(
-        task_id="train",
-        experiment="churn",
-        config={
-            "source_directory": str(project),
-            "command": ["sleep", "1000"],
-            "max_run_duration_seconds": 60,  # where this test fails
-        },
-    )
-    run_id = submit.execute(context_of(FakeTaskInstance()))
+    run_id = _lasting(project).execute(context_of(FakeTaskInstance()))
 
     # when
     attempt = subprocess.run(
@@ -107,14 +113,8 @@ def test_one_that_is_nearly_over_does_not_end_a_deferral_before_airflow_can_cope
     # given
     monkeypatch.setenv("AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS", "0")
     monkeypatch.setenv("AIRFLOW__MLTRAIN__CANCEL_GRACE_SECONDS", "1")
-    project = tmp_path / "project"
-    project.mkdir()
-    operator = SubmitTrainingRunOperator(
-        task_id="train",
-        experiment="churn",
-        config={"source_directory": str(project), "command": ["sleep", "1000"]},
-        wait_for_completion=True,
-        execution_timeout=timedelta(hours=1),
+    operator = _lasting(
+        tmp_path / "project", wait_for_completion=True, execution_timeout=timedelta(hours=1)
     )
     began = datetime.now(timezone.utc) - timedelta(hours=1)
 
