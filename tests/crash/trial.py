@@ -11,6 +11,7 @@ import math
 import os
 import random
 import signal
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,10 @@ from tests.services.patience import PATIENCE_SECONDS
 
 _TERMINATION_SECONDS = 1.0  # Airflow gives a task five
 _AGAIN_SECONDS = 0.2  # at most, until a strike that met nobody is tried again
+
+# Where a process begins, multiprocessing looks after all others as well, which may not be closed
+# meanwhile.
+_reaping = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,8 @@ class _Leg:
         self._process: ForkServerProcess = server.Process(
             target=play, args=(part, report_end, cue_end)
         )
-        self._process.start()
+        with _reaping:
+            self._process.start()
         report_end.close()
         cue_end.close()
         self.is_dead = False
@@ -231,9 +237,9 @@ class _Leg:
     def close(self) -> None:
         """See it end."""
         self._cues.close()
-        self._process.join(PATIENCE_SECONDS)
-        if self._process.is_alive():
+        if not wait([self._process.sentinel], PATIENCE_SECONDS):
             self.kill()
-            self._process.join()
-        self._process.close()
+            wait([self._process.sentinel])
+        with _reaping:
+            self._process.close()
         self._reports.close()
