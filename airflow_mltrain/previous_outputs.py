@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from airflow_mltrain.errors import SnapshotError
@@ -64,12 +64,11 @@ def bring_along(workspace: Workspace, job: Job) -> Job:
     return replace(job, previous_outputs=PreviousOutputs(source, snapshot.snapshot_id))
 
 
-@dataclass(frozen=True)
 class _Everything:
     """Rules by which nothing stays out."""
 
-    ignore_file: str = "(nothing is left out)"
-    keeps_leaving_links: bool = False
+    ignore_file: Final = "(nothing is left out)"
+    keeps_leaving_links: Final = False
 
     def ignores(self, _path: bytes, _name: bytes, *, is_directory: bool) -> bool:  # noqa: ARG002
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from airflow_mltrain.config.environment import Environment
 from airflow_mltrain.config.script_run import ScriptRunConfig
@@ -14,7 +15,10 @@ from airflow_mltrain.config.spark import (
 )
 from airflow_mltrain.config.text import is_template
 from airflow_mltrain.errors import ConfigurationError
-from airflow_mltrain.targets.base import ComputeTarget, SparkRequest
+from airflow_mltrain.targets.base import ComputeTarget
+
+if TYPE_CHECKING:
+    from airflow_mltrain.targets.spark_job import SparkRequest
 
 
 def check_spark(config: ScriptRunConfig, target: ComputeTarget) -> None:
@@ -46,6 +50,8 @@ def request_spark(config: ScriptRunConfig, variables: Mapping[str, str]) -> Spar
     Secrets are looked up in `variables`; raises ConfigurationError where one is missing, or a
     template was not rendered.
     """
+    from airflow_mltrain.targets.spark_job import SparkRequest  # noqa: PLC0415 - few runs do
+
     if config.script is None:
         return None
     section, asked = _section(config), config.run_config.spark

@@ -83,7 +83,7 @@ def test_what_runs_and_environments_refer_to_stays(workspace: Workspace, project
     # then
     assert still_there
     assert would_go == gone
-    assert (gone.run_ids, gone.blobs.count, gone.blobs.size_bytes) == ((), 1, len(b"nobody's"))
+    assert (gone.run_ids, gone.blobs.number, gone.blobs.size_bytes) == ((), 1, len(b"nobody's"))
     assert blobs_in(workspace) == before
     assert (folder_store(workspace).run_folder(run.id) / "log").read_text() == "kept\n"
     run.restore_snapshot(path=project / "restored")
@@ -103,7 +103,7 @@ def test_what_is_young_stays_and_so_does_what_a_young_snapshot_lists(
     gone = collect_artifacts(workspace)
 
     # then
-    assert gone.blobs.count == 0
+    assert gone.blobs.number == 0
     assert context in before == blobs_in(workspace)
 
 
@@ -122,7 +122,7 @@ def test_log_and_outputs_of_old_runs_go_and_what_is_known_of_them_stays(
     # then
     assert too_early.run_ids == ()
     assert gone.run_ids == (old.id,)
-    assert gone.blobs.count == 2  # the manifest and the script
+    assert gone.blobs.number == 2  # the manifest and the script
     assert not folder_store(workspace).run_folder(old.id).exists()
     assert old.get_metrics() == {"loss": 1}
     assert REMOVED_PROPERTY in old.get_details()["properties"]

@@ -56,7 +56,7 @@ def _collect_jobs(
     young = retention.YOUNG.total_seconds()
     blobs = target.collect_blobs(young, is_dry_run=arguments.dry_run)
     print(
-        f"{verb} from {target.name}: {len(jobs)} jobs; {blobs.count} files of source directories "
+        f"{verb} from {target.name}: {len(jobs)} jobs; {blobs.number} files of source directories "
         f"({render_size(blobs.size_bytes)})"
     )
 
@@ -69,7 +69,7 @@ def _collect_artifacts(workspace: Workspace, arguments: Namespace, verb: str) ->
         print(f"{verb}: log and outputs of run {run_id}")
     print(
         f"{verb} from the artifact store: log and outputs of {len(gone.run_ids)} runs; "
-        f"{gone.blobs.count} files of source directories ({render_size(gone.blobs.size_bytes)})"
+        f"{gone.blobs.number} files of source directories ({render_size(gone.blobs.size_bytes)})"
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Text, literal, select, tuple_, type_coerce
 
@@ -22,14 +21,13 @@ _AT_ONCE: Final = 500  # what a statement of either database takes
 _SUBMITTED = select(runs).where(runs.c.parent_run_id.is_(None))  # not begun by a script
 
 
-@dataclass(frozen=True)
-class RunFilter:
+class RunFilter(NamedTuple):
     """Which runs are meant; what is not given, or empty, does not matter."""
 
-    experiment: str | None = None
-    statuses: Collection[RunStatus] = ()
-    tags: Mapping[str, str | None] = field(default_factory=dict)  # None where any value will do
-    include_children: bool = False  # those that scripts began
+    experiment: str | None
+    statuses: Collection[RunStatus]
+    tags: Mapping[str, str | None]  # None where any value will do
+    include_children: bool  # those that scripts began
 
     def narrow(self, statement: Select[Any]) -> Select[Any]:
         """Leave out what the database can tell; tags by their JSON text, so a few may be wrong."""

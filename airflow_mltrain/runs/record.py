@@ -54,14 +54,13 @@ class RunRecord:
     parent_run_id: str | None = None  # the run whose script began it; None where it was submitted
 
 
-@dataclass(frozen=True)
-class ExperimentRecord:
+class ExperimentRecord(NamedTuple):
     """A group of runs by its name, as the history knows it; instants are aware, in UTC."""
 
     name: str
     newest_run_at: datetime
-    archived_at: datetime | None = None  # None also where a run was submitted to it since
-    tags: Mapping[str, str] = field(default_factory=dict)
+    archived_at: datetime | None  # None also where a run was submitted to it since
+    tags: Mapping[str, str]
 
 
 class MetricRecord(NamedTuple):

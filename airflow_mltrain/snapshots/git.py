@@ -10,9 +10,8 @@ import subprocess
 import time
 import weakref
 from contextlib import suppress
-from dataclasses import dataclass, field
 from selectors import EVENT_READ, DefaultSelector
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -47,15 +46,14 @@ _FOREIGN = re.compile(
 _SSH_SCHEMES = {"ssh", "git+ssh", "ssh+git"}
 
 
-@dataclass(frozen=True)
-class GitAnnotation:
+class GitAnnotation(NamedTuple):
     """Properties for the run, named as Azure ML names them, and the uncommitted changes.
 
     The diff is a patch from the repository's root, of at most 5 MB; untracked files are not in it.
     """
 
-    properties: dict[str, str] = field(default_factory=dict)
-    diff: bytes = b""
+    properties: dict[str, str]
+    diff: bytes
 
 
 class PendingAnnotation:

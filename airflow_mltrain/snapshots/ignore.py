@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -31,18 +30,18 @@ NESTED_FILE: Final = b".gitignore"
 _NEVER: Final = "(?!)"
 
 
-@dataclass(frozen=True)
 class IgnoreRules:
     """The ignore files that count at one place of the tree, the nearest first.
 
     Paths and names are bytes, as git matches them.
     """
 
-    _layers: tuple[tuple[int, _Patterns], ...]
-    _defaults: _Patterns
-
     ignore_file: Final = ".amlignore"
     keeps_leaving_links: Final = False
+
+    def __init__(self, layers: tuple[tuple[int, _Patterns], ...], defaults: _Patterns) -> None:
+        self._layers = layers
+        self._defaults = defaults
 
     @classmethod
     def at_root(cls, content: bytes) -> IgnoreRules:
@@ -90,11 +89,11 @@ class _Pattern(NamedTuple):
     has_wildcards: bool
 
 
-@dataclass(frozen=True)
 class _Patterns:
     """An ignore file."""
 
-    patterns: tuple[_Pattern, ...]
+    def __init__(self, patterns: tuple[_Pattern, ...]) -> None:
+        self.patterns = patterns
 
     @classmethod
     def parse(cls, content: bytes) -> _Patterns:

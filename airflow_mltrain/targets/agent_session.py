@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -61,12 +60,12 @@ class Hello(NamedTuple):
     clock_skew_seconds: float  # how far its clock is ahead of this one
 
 
-@dataclass
 class View:
     """What the agent was told about the jobs that one thread watches, so as not to repeat it."""
 
-    number: int
-    sent: dict[str, Any] = field(default_factory=dict)  # as `Seen`, by run id
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sent: dict[str, Any] = {}  # as `Seen`, by run id
 
 
 class _Question:

@@ -14,6 +14,7 @@ from airflow_mltrain.snapshots.blobs import Blobs
 
 if TYPE_CHECKING:
     from airflow_mltrain.targets.finding import Finding
+    from airflow_mltrain.targets.spark_job import SparkDriver, SparkRequest
 
 
 @dataclass(frozen=True)
@@ -53,31 +54,6 @@ class Resources(NamedTuple):
     cpus: float | None = None
     memory_bytes: int | None = None
     gpus: int = 0
-
-
-@dataclass(frozen=True)
-class SparkRequest:
-    """What a script asks of Spark; for targets that have one."""
-
-    packages: tuple[str, ...] = ()
-    repositories: tuple[str, ...] = ()
-    jars: tuple[str, ...] = ()
-    properties: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets in it
-    secret_names: frozenset[str] = frozenset()  # of the properties that are known to be secret
-    driver_memory: str | None = None
-    driver_cores: int | None = None  # where the driver runs on the cluster
-    executor_memory: str | None = None
-    executor_cores: int | None = None
-    executor_instances: int | None = None
-    expects_session: bool = False  # say so where the script makes none
-
-
-@dataclass(frozen=True)
-class SparkDriver:
-    """How a driver is begun on its machine, as the job agent there takes it."""
-
-    spec: Mapping[str, Any]
-    secrets: Mapping[str, Any] = field(repr=False)  # kept on no disk
 
 
 class ImageRequest(NamedTuple):
@@ -144,11 +120,10 @@ class ListedJob(NamedTuple):
     changed_at: datetime
 
 
-@dataclass(frozen=True)
-class Removed:
+class Removed(NamedTuple):
     """How much was removed."""
 
-    count: int
+    number: int
     size_bytes: int
 
 

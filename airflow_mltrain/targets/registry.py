@@ -233,11 +233,12 @@ def _find_below(name: str, conn_id: str, conn_type: str, key: str = "connection"
 def _connect_docker(
     name: str, config: DockerTargetConfig, connection: Any, settings: Settings
 ) -> ComputeTarget:
-    from airflow_mltrain.targets.docker.image import RegistryLogin  # noqa: PLC0415 - docker is dear
-    from airflow_mltrain.targets.docker.target import DockerTarget  # noqa: PLC0415
+    from airflow_mltrain.targets.docker.target import DockerTarget  # noqa: PLC0415 - docker is dear
 
     login = None
     if connection is not None and connection.host and connection.login:
+        from airflow_mltrain.targets.docker.registry_login import RegistryLogin  # noqa: PLC0415
+
         registry = f"{connection.host}:{connection.port}" if connection.port else connection.host
         login = RegistryLogin(registry, connection.login, connection.password or "")
     limit = settings.environments_max_bytes

@@ -524,12 +524,12 @@ def test_what_nobody_needs_is_removed_and_what_is_needed_stays(
     gone = collect_artifacts(workspace, least_age=_AT_ONCE)
 
     # then
-    assert (kept_young.blobs.count, kept_young.run_ids) == (0, ())
+    assert (kept_young.blobs.number, kept_young.run_ids) == (0, ())
     assert {key for key in untouched if "lock/" not in key} == set(before) - {
         key for key in before if "lock/" in key
     }
     assert would_go == gone
-    assert (gone.blobs.count, gone.blobs.size_bytes) == (1, len(b"nobody's"))
+    assert (gone.blobs.number, gone.blobs.size_bytes) == (1, len(b"nobody's"))
     after = object_store.objects(place)
     lost = {key for key in before if "lock/" not in key} - set(after)
     assert lost == {f"blobs/{orphan[:2]}/{orphan}", "runs/left/0123/log"}
@@ -615,7 +615,7 @@ def test_a_store_of_which_one_manifest_cannot_be_read_is_not_cleared(
     object_store.forget()
     assert f"{orphan[:2]}/{orphan}" in object_store.objects(f"{place}/blobs")
     gone = collect_artifacts(elsewhere(settings, tmp_path), least_age=_AT_ONCE)
-    assert gone.blobs.count == 1
+    assert gone.blobs.number == 1
     run.restore_snapshot(path=tmp_path / "restored")
 
 

@@ -40,9 +40,9 @@ class InventoryContract(BenchContract):
             (running, RunStatus.RUNNING),
         }
         assert would_go == gone
-        assert gone.count >= 2
+        assert gone.number >= 2
         assert target.missing_of_snapshot(ended.snapshot_id) is None
-        assert target.collect_blobs(0).count == 0
+        assert target.collect_blobs(0).number == 0
         assert not target.start(waiting)  # what it needs has to be sent again
         bench.send(target, waiting)
         assert target.start(waiting)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_mltrain.targets.base import Job, SparkRequest
+from airflow_mltrain.targets.base import Job
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.services.jobs import JobBench
 
 if TYPE_CHECKING:

@@ -118,7 +118,8 @@ def test_a_repository_without_commits_has_a_branch_and_is_dirty(source: Path) ->
             "azureml.git.branch": "main",
             "azureml.git.dirty": "True",
             "mlflow.source.git.branch": "main",
-        }
+        },
+        b"",
     )
 
 
@@ -220,7 +221,7 @@ def test_a_damaged_repository_is_no_obstacle(repository: Path) -> None:
     # when
     annotation = _annotate(repository)
     # then
-    assert annotation == GitAnnotation()
+    assert annotation == GitAnnotation({}, b"")
 
 
 def test_a_git_that_hangs_is_given_up_and_stopped(repository: Path, slow_git: Path) -> None:
@@ -231,7 +232,7 @@ def test_a_git_that_hangs_is_given_up_and_stopped(repository: Path, slow_git: Pa
     # when
     annotation = pending.collect(timeout_seconds=0.5)
     # then
-    assert annotation == GitAnnotation()
+    assert annotation == GitAnnotation({}, b"")
     assert time.monotonic() - started < 60  # or else it waited for git
     assert [pid for pid in _pids(slow_git) if _is_alive(pid)] == []
 
@@ -254,7 +255,7 @@ def test_an_annotation_is_collected_once(repository: Path) -> None:
     # when
     again = pending.collect()
     # then
-    assert again == GitAnnotation()
+    assert again == GitAnnotation({}, b"")
 
 
 @pytest.fixture

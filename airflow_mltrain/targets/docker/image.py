@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from docker.errors import APIError
 
@@ -20,6 +19,9 @@ from airflow_mltrain.targets.docker.config import DockerTargetConfig
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.failure import words_of
 from airflow_mltrain.targets.docker.preparation import Narrated
+
+if TYPE_CHECKING:
+    from airflow_mltrain.targets.docker.registry_login import RegistryLogin
 
 BUILT_REPOSITORY: Final = "mltrain-image"
 KEY_LABEL: Final = "mltrain.image_key"
@@ -45,25 +47,6 @@ class Image(NamedTuple):
         if self.digests:
             found["mltrain.image_digest"] = self.digests[0]
         return found
-
-
-@dataclass(frozen=True)
-class RegistryLogin:
-    """Who logs in where: the login of the target's Airflow connection."""
-
-    registry: str
-    login: str
-    password: str = field(repr=False)
-
-    def auth_for(self, reference: str) -> dict[str, str] | None:
-        """What docker-py wants for that image; None where its registry is another one."""
-        if registry_of(reference) != self.registry:
-            return None
-        return {
-            "username": self.login,
-            "password": self.password,
-            "serveraddress": self.registry,
-        }
 
 
 class Images:
@@ -203,13 +186,6 @@ def list_bases(dockerfile: str) -> list[str]:
         if stage:
             stages.add(stage.lower())
     return list(dict.fromkeys(found))
-
-
-def registry_of(reference: str) -> str:
-    """The registry that an image's name leads to, as Docker reads it."""
-    first, slash, _ = reference.partition("/")
-    is_host = slash and ("." in first or ":" in first or first == "localhost")
-    return first if is_host else "docker.io"
 
 
 def split_reference(reference: str) -> tuple[str, str]:

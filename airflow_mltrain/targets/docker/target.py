@@ -22,7 +22,7 @@ from airflow_mltrain.targets.docker.container import Containers
 from airflow_mltrain.targets.docker.container_description import inner_names
 from airflow_mltrain.targets.docker.engine import Engine
 from airflow_mltrain.targets.docker.environment_image import EnvironmentImages
-from airflow_mltrain.targets.docker.image import Image, Images, RegistryLogin
+from airflow_mltrain.targets.docker.image import Image, Images
 from airflow_mltrain.targets.docker.order import send_order
 from airflow_mltrain.targets.docker.preparation import QUIET
 from airflow_mltrain.targets.docker.stream import EngineStream
@@ -31,6 +31,7 @@ from airflow_mltrain.targets.remote_machine import MachineSettings, RemoteMachin
 from airflow_mltrain.targets.session_keeper import keeper_of
 
 if TYPE_CHECKING:
+    from airflow_mltrain.targets.docker.registry_login import RegistryLogin
     from airflow_mltrain.targets.finding import Finding
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, cast
 
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runtime.job_agent.spark.command import KEYTAB
-from airflow_mltrain.targets.base import SparkRequest
+from airflow_mltrain.targets.spark_job import SparkRequest
 
 _STANDALONE = "spark://"
 _MANAGERS: Final = {_STANDALONE: "standalone", "yarn": "yarn", "k8s://": "kubernetes"}

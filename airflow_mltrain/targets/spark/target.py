@@ -18,13 +18,12 @@ from airflow_mltrain.targets.base import (
     Preparation,
     Removed,
     Seen,
-    SparkDriver,
-    SparkRequest,
 )
 from airflow_mltrain.targets.check import Finding
 from airflow_mltrain.targets.spark.check import judge_gateway, judge_spark
 from airflow_mltrain.targets.spark.command import Deployment, find_program, make_command
 from airflow_mltrain.targets.spark.config import SparkTargetConfig
+from airflow_mltrain.targets.spark_job import SparkDriver, SparkRequest
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ import pytest
 
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import ComputeTarget, JobState, SparkRequest
+from airflow_mltrain.targets.base import ComputeTarget, JobState
 from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.services.jobs import TERMINAL, follow
 
 if TYPE_CHECKING:

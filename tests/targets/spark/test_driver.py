@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import ComputeTarget, SparkRequest
+from airflow_mltrain.targets.base import ComputeTarget
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.services.environments import environment_request
 from tests.services.jobs import follow, wait_for, wait_for_log, wait_until_ended
 from tests.services.package_index import PackageIndex, package_index

@@ -16,8 +16,8 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent.cluster import entry
 from airflow_mltrain.runtime.job_agent.cluster.callback import listen, take_call
 from airflow_mltrain.runtime.job_agent.cluster.patience import longest_life
-from airflow_mltrain.targets.base import SparkRequest
 from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.fakes.local_master import LocalMaster, Relay
 from tests.services.jobs import (
     follow,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from airflow.providers.apache.spark.hooks import spark_submit
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import SparkRequest
 from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.fakes.kubernetes_api import KubernetesApi
 from tests.fakes.local_yarn import LocalYarn
 from tests.services.environments import environment_request

@@ -9,8 +9,8 @@ import pytest
 from airflow.providers.apache.spark.hooks import spark_submit
 
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.targets.base import SparkRequest
 from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.fakes.local_kubernetes import LocalKubernetes
 from tests.services.jobs import (
     kill_supervisor,

@@ -11,8 +11,9 @@ import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.settings import Settings
-from airflow_mltrain.targets.base import ComputeTarget, JobState, SparkRequest
+from airflow_mltrain.targets.base import ComputeTarget, JobState
 from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.services.jobs import require_quiet, wait_for_log, wait_until_ended
 from tests.services.network import find_free_port
 from tests.services.spark_jobs import SparkJobBench

@@ -13,8 +13,8 @@ import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.runtime.job_agent.spark.yarn import tag_of
-from airflow_mltrain.targets.base import SparkRequest
 from airflow_mltrain.targets.registry import connect
+from airflow_mltrain.targets.spark_job import SparkRequest
 from tests.fakes.local_yarn import LocalYarn
 from tests.services.jobs import (
     kill_supervisor,
