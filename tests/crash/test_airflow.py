@@ -47,10 +47,7 @@ def ground(tmp_path: Path, postgresql: PostgresqlServer) -> Ground:
 @pytest.fixture
 def airflow(ground: Ground, postgresql: PostgresqlServer) -> Iterator[AirflowStack]:
     url = postgresql.create_database() + _LOCKS_END
-    database = url.replace("postgresql:", "postgresql+psycopg:")
     settings = {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": database,
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__MLTRAIN__DATABASE": f"{ground.database_url}&application_name=mltrain",
         "AIRFLOW__MLTRAIN__ARTIFACTS": str(ground.folder / "artifacts"),
@@ -65,7 +62,7 @@ def airflow(ground: Ground, postgresql: PostgresqlServer) -> Iterator[AirflowSta
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
-    with AirflowStack(ground.folder / "airflow", _DAGS, settings) as stack:
+    with AirflowStack(ground.folder / "airflow", _DAGS, settings, url) as stack:
         yield stack
         stack.kill_all()
 

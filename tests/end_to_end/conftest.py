@@ -19,6 +19,7 @@ from scripts.airflow_stack import AirflowStack
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_image import python_image
 from tests.services.patience import PATIENCE_SECONDS
+from tests.services.postgresql import PostgresqlServer
 from tests.services.spark_cluster import SparkCluster
 from tests.services.ssh_host import SshHost
 
@@ -76,8 +77,16 @@ def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> EngineForAll:
 
 
 @pytest.fixture(scope="session")
+def airflow_database(postgresql: PostgresqlServer) -> str:
+    """The URL of what Airflow keeps its own in; SQLite makes a busy one wait for itself."""
+    return postgresql.create_database()
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+    airflow_database: str,
 ) -> AirflowStack:
     home = tmp_path_factory.mktemp("airflow")
     settings = {
@@ -96,7 +105,7 @@ def airflow(
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
-    stack = _running.enter_context(AirflowStack(home, DAGS, settings))
+    stack = _running.enter_context(AirflowStack(home, DAGS, settings, airflow_database))
     _running.callback(stack.kill_all)
     return stack
 

@@ -156,10 +156,7 @@ def scenes(
 ) -> Iterator[Scenes]:
     home = tmp_path_factory.mktemp("airflow")
     history_url, airflow_url = postgresql.create_database(), postgresql.create_database()
-    database = airflow_url.replace("postgresql:", "postgresql+psycopg:")
     settings = {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC": database,
         "AIRFLOW__MLTRAIN__DATABASE": history_url,
         "AIRFLOW__CORE__PARALLELISM": "16",
         "AIRFLOW__MLTRAIN__DEFER_AFTER_SECONDS": "2",
@@ -173,7 +170,7 @@ def scenes(
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     }
-    with AirflowStack(home, DAGS, settings) as airflow:
+    with AirflowStack(home, DAGS, settings, airflow_url) as airflow:
         scenes = Scenes(airflow, open_run_history(history_url), airflow_url)
         yield scenes
         scenes.end()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
-from contextlib import closing
 from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -22,8 +21,10 @@ from tests.services.secret_search import (
     command_lines,
     foreign_environments,
     inspected_containers,
+    rows_in,
     search_files,
     variables_but,
+    words_in,
 )
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _SEEN = {"dag": "canary_docker"}  # no secret: shows that a look sees anything
 
 def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
     airflow: AirflowStack,
+    airflow_database: str,
     history: RunHistory,
     gpu_box: SshHost,
     docker_engine: EngineForAll,
@@ -64,7 +66,7 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
     watched: dict[str, Callable[[], Iterator[bytes]]] = {
         "command line": command_lines,
         "docker inspect": partial(inspected_containers, docker_engine.client),
-        "trigger": partial(_triggers, airflow),
+        "trigger": partial(_triggers, airflow, airflow_database),
     }
     others = {"environment": partial(foreign_environments, _OWNER)}
     # Some of these are what workers have in their environment, under these names.
@@ -100,8 +102,10 @@ def test_a_secret_is_nowhere_but_in_the_processes_of_its_script(
 
     # then what is no secret is found wherever the search looks
     found = search_files(airflow.home, words)
+    for row in rows_in(airflow_database):
+        found |= {(name, "Airflow's database") for name in words_in(row, words)}
     kept = {path for name, path in found if name == "decoy"}
-    assert {"airflow.db", "mltrain/history.db"} <= kept
+    assert {"Airflow's database", "mltrain/history.db"} <= kept
     for part in ("logs/dag_id=canary_local", "mltrain/artifacts/runs", "outputs/decoy"):
         assert [path for path in kept if part in path], part
     assert ("decoy", "command line") in watch.found
@@ -171,10 +175,10 @@ def _locked_key(host: SshHost, folder: Path, passphrase: str) -> Path:
     return path
 
 
-def _triggers(airflow: AirflowStack) -> Iterator[bytes]:
+def _triggers(airflow: AirflowStack, database_url: str) -> Iterator[bytes]:
     """What Airflow's database holds of triggers, decrypted."""
     fernet = Fernet(airflow.environment["AIRFLOW__CORE__FERNET_KEY"])
-    with closing(sqlite3.connect(f"file:{airflow.home}/airflow.db?mode=ro", uri=True)) as rows:
-        for (kwargs,) in rows.execute("SELECT kwargs FROM trigger").fetchall():
+    with psycopg.connect(database_url) as database:
+        for (kwargs,) in database.execute("SELECT kwargs FROM trigger").fetchall():
             # Airflow leaves those of a deferral as they are, unless they were encrypted before.
             yield kwargs.encode() if kwargs.startswith("{") else fernet.decrypt(kwargs.encode())

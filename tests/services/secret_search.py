@@ -9,6 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -91,6 +93,19 @@ def inspected_containers(client: DockerClient) -> Iterator[bytes]:
     for container in client.api.containers(all=True):
         with suppress(Exception):  # it has gone meanwhile
             yield json.dumps(client.api.inspect_container(container["Id"])).encode()
+
+
+def rows_in(database_url: str) -> Iterator[bytes]:
+    """All rows of all tables of a PostgreSQL database."""
+    with psycopg.connect(database_url) as connection:
+        tables = connection.execute(
+            "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"
+        )
+        for (table,) in tables.fetchall():
+            for row in connection.execute(f"SELECT * FROM {table}".encode()):  # noqa: S608
+                yield b"\n".join(
+                    value if isinstance(value, bytes) else str(value).encode() for value in row
+                )
 
 
 def _of_processes(name: str) -> Iterator[bytes]:
