@@ -26,6 +26,7 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("here")
 
 pytest.register_assert_rewrite("tests.contracts", "tests.services")
+pytest_plugins = ["tests.services.history", "tests.services.postgresql"]
 
 _END_TO_END = "tests/end_to_end/"
 _AIRFLOW_OF_ITS_OWN = "test_giving_up.py"

@@ -17,8 +17,6 @@ from tests.services.patience import PATIENCE_SECONDS
 from tests.services.postgresql import PostgresqlServer
 from tests.services.processes import run_together
 
-pytest_plugins = ["tests.services.history", "tests.services.postgresql"]
-
 SCRIPT = "import mltrain, sys; mltrain.Run.get_context().log('number', int(sys.argv[1]))"
 
 

@@ -23,7 +23,6 @@ from tests.services.patience import PATIENCE_SECONDS
 if TYPE_CHECKING:
     from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _DAGS = Path(__file__).parent / "dags"

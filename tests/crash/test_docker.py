@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.crash.conftest import ShowTable
     from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 _IMAGE = "mltrain-test/python:3"

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.crash.gate import Step
     from tests.crash.ground import Ground
 
-pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 _LASTING = Story(seconds=1.5)  # so that there is something to watch

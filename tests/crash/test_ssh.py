@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.crash.conftest import ShowTable
     from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 _LASTING = Story(seconds=1.5)

@@ -14,7 +14,6 @@ from tests.crash.trial import Plot, Strike
 if TYPE_CHECKING:
     from tests.crash.ground import Ground
 
-pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 

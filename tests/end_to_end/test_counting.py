@@ -15,7 +15,7 @@ from airflow_mltrain.runs.status import RunStatus
 from scripts.airflow_stack import AirflowStack
 from tests.end_to_end.conftest import runs_of, wait_for
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 
 def _lines(log: str, count: int) -> list[int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scripts.airflow_stack import AirflowStack
     from tests.end_to_end.conftest import EngineForAll
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _DAG = "wait_for_host"
 _TARGET = "docker_engine"

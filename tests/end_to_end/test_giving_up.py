@@ -26,7 +26,6 @@ from tests.services.jobs import is_running
 from tests.services.network import find_free_port
 from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.postgresql"]
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _KINDS = ("on_worker", "deferred")

@@ -11,7 +11,7 @@ from airflow_mltrain.runs.status import RunStatus
 from scripts.airflow_stack import AirflowStack
 from tests.end_to_end.conftest import runs_of, wait_for
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 _DAG = "reconcile_training_runs"
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.services.spark_cluster import SparkCluster
     from tests.services.ssh_host import SshHost
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _KINDS = ("local", "ssh", "key_file", "docker", "spark")
 _NAMES = ("connection", "variable", "host", "registry", "passphrase")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scripts.airflow_stack import AirflowStack
     from tests.services.spark_cluster import SparkCluster
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _DAG = "retrain_on_spark"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scripts.airflow_stack import AirflowStack
     from tests.services.ssh_host import SshHost
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
 
 _DAG = "wait_for_host"
 

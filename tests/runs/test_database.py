@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.history", "tests.services.postgresql"]
-
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:

@@ -11,8 +11,6 @@ from tests.contracts.run_history import RunHistoryContract
 if TYPE_CHECKING:
     from tests.services.postgresql import PostgresqlServer
 
-pytest_plugins = ["tests.services.postgresql"]
-
 
 @pytest.mark.postgres
 class TestPostgresqlRunHistory(RunHistoryContract):

@@ -33,8 +33,6 @@ from tests.services.processes import run_together
 if TYPE_CHECKING:
     from airflow_mltrain.runs.record import RunRecord
 
-pytest_plugins = ["tests.services.history", "tests.services.postgresql"]
-
 
 def make_history_of_revision_0001(url: str) -> None:
     """The tables as the first version of this package made them, with a run and what it left."""
