@@ -24,7 +24,7 @@ from airflow_mltrain.errors import (
     SnapshotError,
     UnreachableTimeoutError,
 )
-from airflow_mltrain.frozen_heap import frozen_heap
+from airflow_mltrain.garbage_collection import frozen_heap, no_collections
 from airflow_mltrain.links import SparkApplicationLink, TrainingRunLink
 from airflow_mltrain.silence import check_unreachable_timeout
 from airflow_mltrain.triggers.training_run import TrainingRunTrigger
@@ -91,9 +91,10 @@ class SubmitTrainingRunOperator(BaseOperator):
             return self._execute(context)
 
     def _execute(self, context: Context) -> str:
-        config = self._call_up()
-        from airflow_mltrain import following, submission  # noqa: PLC0415
-        from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
+        with no_collections():  # loading throws nothing away
+            config = self._call_up()
+            from airflow_mltrain import following, submission  # noqa: PLC0415
+            from airflow_mltrain.workspace import Workspace  # noqa: PLC0415
 
         workspace = Workspace.from_config()
         try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_mltrain.errors import ArtifactError, SnapshotError
+from airflow_mltrain.garbage_collection import no_collections
 from airflow_mltrain.runtime.job_agent.checkout import check_out
 from airflow_mltrain.snapshots.index import Index
 from airflow_mltrain.snapshots.manifest import Entry, Manifest
@@ -25,7 +24,6 @@ from airflow_mltrain.snapshots.source_tree import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_mltrain.snapshots.blob_store import BlobStore
@@ -59,7 +57,7 @@ def take_snapshot(
     are not read again. Raises SnapshotError for a directory that cannot be stored as it is, before
     anything is stored where the walk can tell, and ArtifactError where the store fails.
     """
-    with _without_garbage_collection():
+    with no_collections():  # tens of thousands of small values are made
         source = _resolve(source_directory)
         index = Index(index_directory, source)
         return _take(source, store, index, max_bytes, rules or read_rules(source))
@@ -103,18 +101,6 @@ def restore_snapshot(snapshot_id: str, store: BlobStore, destination: Path) -> N
             f"snapshot {snapshot_id} cannot be laid out in {destination}: {error}; mend the cause "
             "and repeat"
         ) from error
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Tens of thousands of small values are made, and none is garbage: looking costs a tenth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Taking:

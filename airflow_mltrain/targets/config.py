@@ -1,16 +1,14 @@
-"""What a connection says of a compute target, checked."""
+"""What connections to compute targets of several kinds say, checked."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from airflow_mltrain.config.model import ConfigModel
-from airflow_mltrain.errors import ConfigurationError
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -37,12 +35,6 @@ def _check_variables(value: dict[str, str] | None) -> dict[str, str] | None:
     return value
 
 
-def _check_root(value: str) -> str:
-    if not value.startswith(("/", "~/")) or "\0" in value or not value.strip("~/"):
-        raise ValueError("give an absolute path, or one below the login's home: ~/...")
-    return value
-
-
 Text = Annotated[str, Field(strict=True, min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Variables = Annotated[
@@ -66,48 +58,6 @@ Gpus = Annotated[
     list[Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_:.-]*$")]] | None,
     BeforeValidator(_list_devices),
 ]
-
-
-class LocalTargetConfig(ConfigModel):
-    """The extra of a connection to this machine; the UI stores what was left empty as null."""
-
-    kind: Literal["local"] | None = "local"
-    root: Annotated[str, Field(strict=True, pattern="^/")] | None = None
-    max_concurrent_runs: Count | None = None
-    gpus: Gpus = None
-
-
-class SshTargetConfig(ConfigModel):
-    """How jobs run on an SSH host; `null` is as if it were not there."""
-
-    root: Annotated[str, Field(strict=True), AfterValidator(_check_root)] | None = None
-    python: Text | None = None
-    max_concurrent_runs: Count | None = None
-    gpus: Gpus = None
-    environment_variables: Variables = Field(default=None, repr=False)
-    jump_host: Text | None = None
-    proxy_command: Text | None = None
-
-    @property
-    def root_folder(self) -> str:
-        """Where everything of a run lies, on the host."""
-        return self.root or "~/.mltrain"
-
-
-class SshFormConfig(SshTargetConfig):
-    """The extra of a connection of our own type that points at one of type `ssh`."""
-
-    kind: Literal["ssh"]
-    connection: Text
-
-
-def read_ssh_extra(connection: str, extra: Mapping[str, Any]) -> SshTargetConfig:
-    """What stands under `mltrain` in the extra of a connection of type `ssh`."""
-    try:
-        found = parse_json(extra.get("mltrain"))
-        return SshTargetConfig.model_validate({} if found is None else found)
-    except (ConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None
 
 
 _Settings = TypeVar("_Settings", bound=ConfigModel)

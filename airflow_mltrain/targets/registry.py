@@ -13,12 +13,12 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import ComputeTarget
 
 if TYPE_CHECKING:
-    from airflow_mltrain.targets.config import SshTargetConfig
     from airflow_mltrain.targets.docker.config import DockerTargetConfig
     from airflow_mltrain.targets.local import LocalTarget
     from airflow_mltrain.targets.spark.config import SparkTargetConfig
     from airflow_mltrain.targets.spark.target import DriverMachine
     from airflow_mltrain.targets.ssh import SshTarget
+    from airflow_mltrain.targets.ssh_config import SshTargetConfig
 
 LOCAL: Final = "local"
 SSH: Final = "ssh"
@@ -108,9 +108,10 @@ def _require_fields_of(kind: str, name: str, filled: Mapping[str, Any]) -> None:
 
 def _forms() -> Mapping[str, type[ConfigModel]]:
     """What the form of each kind has."""
-    from airflow_mltrain.targets.config import LocalTargetConfig, SshFormConfig  # noqa: PLC0415
     from airflow_mltrain.targets.docker.config import DockerFormConfig  # noqa: PLC0415
+    from airflow_mltrain.targets.local_config import LocalTargetConfig  # noqa: PLC0415
     from airflow_mltrain.targets.spark.config import SparkFormConfig  # noqa: PLC0415
+    from airflow_mltrain.targets.ssh_config import SshFormConfig  # noqa: PLC0415
 
     forms = (LocalTargetConfig, SshFormConfig, DockerFormConfig, SparkFormConfig)
     return dict(zip(_KINDS, forms, strict=True))
@@ -167,7 +168,7 @@ def _no_connection(named_by: str, conn_id: str) -> ConfigurationError:
 
 
 def _connect_local(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
-    from airflow_mltrain.targets.config import LocalTargetConfig  # noqa: PLC0415
+    from airflow_mltrain.targets.local_config import LocalTargetConfig  # noqa: PLC0415
 
     config = _validated(name, LocalTargetConfig, extra)
     root = Path(config.root) if config.root else settings.local_root.with_name(f"local-{name}")
@@ -185,7 +186,8 @@ def _at(name: str, root: Path, settings: Settings, **facts: Any) -> LocalTarget:
 
 
 def _connect_ssh_form(name: str, extra: Mapping[str, Any], settings: Settings) -> ComputeTarget:
-    from airflow_mltrain.targets.config import SshFormConfig, overlay  # noqa: PLC0415
+    from airflow_mltrain.targets.config import overlay  # noqa: PLC0415
+    from airflow_mltrain.targets.ssh_config import SshFormConfig  # noqa: PLC0415
 
     form = _validated(name, SshFormConfig, extra)
     below = _find_below(name, form.connection, SSH)
@@ -281,7 +283,7 @@ def _connect_spark(
 
 
 def _read_ssh(name: str, extra: Mapping[str, Any]) -> SshTargetConfig:
-    from airflow_mltrain.targets.config import read_ssh_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.ssh_config import read_ssh_extra  # noqa: PLC0415
 
     return read_ssh_extra(name, extra)
 

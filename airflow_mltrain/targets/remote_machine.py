@@ -6,7 +6,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,15 +45,23 @@ _TRANSFER_PATIENCE_SECONDS, _TRANSFER_LOOK_SECONDS = 60.0, 1.0
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
 class MachineSettings:
-    """How jobs run on a machine."""
+    """How jobs run on a machine; `gpus` as `spec_of` takes them."""
 
-    python: str | None = None
-    max_concurrent_runs: int | None = None
-    environments_max_bytes: int | None = None
-    gpus: Mapping[str, str] | None = None  # as `spec_of` takes them
-    environment_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    def __init__(
+        self,
+        *,
+        python: str | None = None,
+        max_concurrent_runs: int | None = None,
+        environments_max_bytes: int | None = None,
+        gpus: Mapping[str, str] | None = None,
+        environment_variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.python = python
+        self.max_concurrent_runs = max_concurrent_runs
+        self.environments_max_bytes = environments_max_bytes
+        self.gpus = gpus
+        self.environment_variables = environment_variables or {}
 
 
 class RemoteMachine:

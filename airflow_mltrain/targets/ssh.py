@@ -16,7 +16,7 @@ from airflow_mltrain.targets.session_keeper import keeper_of
 from airflow_mltrain.targets.ssh_connection import HostConnection, HostConnector
 
 if TYPE_CHECKING:
-    from airflow_mltrain.targets.config import SshTargetConfig
+    from airflow_mltrain.targets.ssh_config import SshTargetConfig
 
 _LOOK_SECONDS = 5.0
 _STUCK_SECONDS = 30.0
@@ -45,7 +45,7 @@ class SshTarget(RemoteMachine):
             max_concurrent_runs=config.max_concurrent_runs,
             environments_max_bytes=environments_max_bytes,
             gpus=as_they_are(config.gpus),
-            environment_variables=config.environment_variables or {},
+            environment_variables=config.environment_variables,
         )
         super().__init__(name, keeper, settings, label=hosts.describe())
         self._hosts = hosts

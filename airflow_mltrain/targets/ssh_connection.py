@@ -18,10 +18,10 @@ from typing import Any
 import paramiko
 
 from airflow_mltrain.errors import ConfigurationError, TargetUnreachableError
-from airflow_mltrain.targets.config import SshTargetConfig, read_ssh_extra
 from airflow_mltrain.targets.handshake_gate import pass_gate
 from airflow_mltrain.targets.prompt_socket import PromptSocket
 from airflow_mltrain.targets.proxy_command import ProxyCommand, split_command
+from airflow_mltrain.targets.ssh_config import SshTargetConfig, read_ssh_extra
 from airflow_mltrain.targets.ssh_failure import (
     LoginAttempt,
     explain_no_login,

@@ -49,7 +49,7 @@ def entrance() -> Entrance:
 def _open_workspace() -> Workspace:
     """Import and open what waiting needs, in a thread: a Dag that is parsed needs none of it."""
     from airflow_mltrain import progress  # noqa: F401, PLC0415
-    from airflow_mltrain.frozen_heap import freeze_heap  # noqa: PLC0415
+    from airflow_mltrain.garbage_collection import freeze_heap  # noqa: PLC0415
     from airflow_mltrain.triggers.watcher import shared_workspace  # noqa: PLC0415
 
     freeze_heap()

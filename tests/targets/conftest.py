@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mltrain.targets.config import SshTargetConfig
+from airflow_mltrain.targets.ssh_config import SshTargetConfig
 from airflow_mltrain.targets.ssh_connection import HostConnector
 from tests.services.ssh_host import SshHost
 from tests.services.ssh_login import PASSWORD, Connect

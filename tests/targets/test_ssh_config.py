@@ -8,12 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_mltrain.errors import ConfigurationError
-from airflow_mltrain.targets.config import (
-    SshFormConfig,
-    SshTargetConfig,
-    overlay,
-    read_ssh_extra,
-)
+from airflow_mltrain.targets.config import overlay
+from airflow_mltrain.targets.ssh_config import SshFormConfig, SshTargetConfig, read_ssh_extra
 
 _SAID: dict[str, Any] = {
     "root": "/data/mltrain",

@@ -10,7 +10,7 @@ import paramiko
 import pytest
 
 from airflow_mltrain.errors import ConfigurationError, TargetUnreachableError
-from airflow_mltrain.targets.config import SshTargetConfig
+from airflow_mltrain.targets.ssh_config import SshTargetConfig
 from airflow_mltrain.targets.ssh_connection import HostConnector
 from tests.services.patience import PATIENCE_SECONDS
 from tests.services.ssh_host import SshHost

@@ -83,7 +83,7 @@ class DockerTarget(RemoteMachine):
             python=config.python,
             max_concurrent_runs=config.max_concurrent_runs,
             environments_max_bytes=environments_max_bytes,
-            environment_variables=config.environment_variables or {},
+            environment_variables=config.environment_variables,
         )
         super().__init__(name, keeper, settings, label=self._engine.describe())
         self._agent = agent

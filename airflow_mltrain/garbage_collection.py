@@ -1,4 +1,4 @@
-"""Keeping the garbage collector off what was loaded before."""
+"""Keeping the garbage collector off what is none, while a task waits."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ def frozen_heap() -> Iterator[None]:
     finally:
         if is_own:
             gc.unfreeze()
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Have none while much is made and nothing thrown away: looking for it costs a tenth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def freeze_heap() -> None:

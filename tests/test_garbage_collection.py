@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_mltrain.frozen_heap import frozen_heap
+from airflow_mltrain.garbage_collection import frozen_heap, no_collections
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +61,23 @@ def test_what_somebody_else_froze_stays_frozen() -> None:
         pass
 
     assert gc.get_freeze_count() > count / 2  # some are freed, for nobody needs them any more
+
+
+def test_nothing_is_looked_for_in_between_and_all_is_afterwards() -> None:
+    with no_collections():
+        is_off = not gc.isenabled()
+
+    assert is_off
+    assert gc.isenabled()
+
+
+def test_where_nobody_wants_collections_there_are_none_afterwards() -> None:
+    gc.disable()
+    try:
+        with no_collections():
+            pass
+        is_off = not gc.isenabled()
+    finally:
+        gc.enable()
+
+    assert is_off
