@@ -179,10 +179,15 @@ def _encoded(entry: Dict[str, Any]) -> bytes:
     return str(entry["path"]).encode("utf-8", "surrogateescape")
 
 
-def main(argv: List[str]) -> None:
-    """Leave a spare in a root folder, of a snapshot; says why where that cannot be."""
-    root, snapshot_id = argv
+def leave_spare(root: str, snapshot_id: str) -> Optional[str]:
+    """Leave a spare in a root folder, of a snapshot; why there is none, where that cannot be."""
     try:
         Spares(root).leave(snapshot_id)
     except (OSError, ValueError) as error:
-        sys.exit("there is no spare of the code: {}".format(error))
+        return "there is no spare of the code: {}".format(error)
+    return None
+
+
+def main(argv: List[str]) -> None:
+    """The same as a program, for `argv`."""
+    sys.exit(leave_spare(*argv))

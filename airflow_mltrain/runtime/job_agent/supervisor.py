@@ -2,20 +2,20 @@
 
 import contextlib
 import os
-import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional
 
 from . import process
 from .attendance import Attendance
 from .checkout import DamagedBlobError, check_out
 from .children import Children
 from .folder import JobFolder
+from .outcome import Outcome
 from .script import SpawnError, spawn
 from .script_user import ScriptUser
 from .secret import take_over
-from .spare import Spares
+from .spare import Spares, leave_spare
 
 if TYPE_CHECKING:
     from .environment.preparation import EnvironmentPreparation
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _LEFTOVER_GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
-_SCANT_BYTES = 64 * 1024
 _REASON_CHARACTERS = 4000
 _CHECKOUT_PROCESSES = 4
 
@@ -86,7 +85,7 @@ class Supervisor:
             wait_status = self._run_script()
             self._record("Finalizing")
             self._end_leftovers()
-            self._record_end(*self._outcome(wait_status))
+            self._record_end(*self._outcome().explain(wait_status))
         except _Stop as stop:
             if stop.status == "Canceled":
                 self._record("CancelRequested")
@@ -108,10 +107,9 @@ class Supervisor:
         if self._turn is not None:
             self._turn.free()
         if self._is_laid_out:
-            try:
-                Spares(self._folder.root).leave(self._spec["snapshot_id"])
-            except (OSError, ValueError) as error:
-                _complain("there is no spare of the code: {}".format(error))
+            why = leave_spare(self._folder.root, self._spec["snapshot_id"])
+            if why is not None:
+                _complain(why)
 
     def _expect_attendance(self) -> None:
         """Have those who ask after the job leave a mark, where it is not to go on without any."""
@@ -186,7 +184,7 @@ class Supervisor:
         self._check_stop()
         wait_status = self._await(begin(), deadline, reason)
         if wait_status != 0:
-            _, outcome = self._outcome(wait_status)
+            _, outcome = self._outcome().explain(wait_status)
             why = self._folder.read_preparation_fault() or "its builder: {}".format(outcome)
             raise _Stop("Failed", "preparation failed: {}".format(why))
 
@@ -259,35 +257,8 @@ class Supervisor:
                 raise _Stop("Failed", reason, limit)
             self._children.sleep(min(remaining, _LOOK_SECONDS))
 
-    def _outcome(self, wait_status: int) -> Tuple[str, Optional[str]]:
-        if os.WIFSIGNALED(wait_status):
-            number = os.WTERMSIG(wait_status)
-            return "Failed", "killed by {}{}".format(
-                process.signal_name(number), self._suspicion(number)
-            )
-        code = os.WEXITSTATUS(wait_status)
-        if code == 0:
-            return "Completed", None
-        why = self._folder.read_script_fault()
-        if why and not self._is_of_script(code):
-            return "Failed", why
-        why = why or self._shortage()
-        return "Failed", "exit code {}{}".format(code, ": " + why if why else "")
-
-    def _shortage(self) -> Optional[str]:
-        """That the disk is full, for which the log of the job may have had no room."""
-        try:
-            disk = os.statvfs(self._folder.path)
-        except OSError:  # the script may have removed it
-            return None
-        is_full = disk.f_bavail * disk.f_frsize < _SCANT_BYTES
-        return "no space is left on the disk that has its folder" if is_full else None
-
-    def _suspicion(self, number: int) -> str:
-        if number != signal.SIGKILL:
-            return ""
-        before, after = self._state["oom_kills_before"], process.out_of_memory_kills()
-        return ": out of memory" if 0 <= before < after else ""
+    def _outcome(self) -> Outcome:
+        return Outcome(self._folder, self._spec, self._state)
 
     def _end_leftovers(self) -> None:
         leftovers = self._job_processes()
@@ -342,19 +313,14 @@ class Supervisor:
     def _script_status(self) -> Optional[int]:
         return self._children.wait_status(self._script or 0)
 
-    def _is_of_script(self, code: int) -> bool:
-        """Whether the script ended so, and not what stands for it, as for a Spark driver."""
-        return not code or self._spec["spark"] is None or self._folder.is_script_exit(code)
-
     def _record_end(
         self, status: str, reason: Optional[str], *, has_script_exit: bool = True
     ) -> None:
         wait_status = self._script_status()
         if wait_status is not None and has_script_exit:
-            is_signal = os.WIFSIGNALED(wait_status)
-            code = 128 + os.WTERMSIG(wait_status) if is_signal else os.WEXITSTATUS(wait_status)
-            if self._is_of_script(code):
-                self._state["exit_code"] = code
+            exit_code = self._outcome().exit_code(wait_status)
+            if exit_code is not None:
+                self._state["exit_code"] = exit_code
         self._state.update(
             status=status,
             reason=reason and reason[:_REASON_CHARACTERS],
