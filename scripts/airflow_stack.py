@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from scripts.free_port import find_free_port
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -51,7 +52,7 @@ class AirflowStack:
         database_url: str | None = None,
     ) -> None:
         self.home = home
-        port, worker_log_port, trigger_log_port = _free_ports(3)
+        port, worker_log_port, trigger_log_port = (find_free_port() for _ in range(3))
         self.url = f"http://127.0.0.1:{port}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not _is_airflow(name)},
@@ -242,16 +243,6 @@ def _secret(home: Path) -> str:
         path.write_text(secrets.token_hex(32))
         path.chmod(0o600)
     return path.read_text()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _fetch(url: str, method: str = "GET", body: object = None, token: str | None = None) -> Any:

@@ -15,7 +15,6 @@ from airflow_mltrain.errors import ConfigurationError, JobStartError
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.local import LocalTarget
 from airflow_mltrain.workspace import Workspace
 from tests.services.artifacts import folder_store
@@ -26,11 +25,6 @@ _SHOW = """
 import hashlib, os
 print(hashlib.sha256(os.environ["TOKEN"].encode()).hexdigest())
 """
-
-
-@pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
 
 
 @pytest.fixture

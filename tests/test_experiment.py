@@ -10,13 +10,7 @@ import pytest
 from airflow_mltrain import DockerConfiguration, Experiment, Run, ScriptRunConfig, Workspace
 from airflow_mltrain.errors import AbsentError, ConfigurationError
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.settings import Settings
 from tests.contracts.history_bench import NOON, a_run
-
-
-@pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
 
 
 @pytest.fixture

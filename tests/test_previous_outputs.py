@@ -7,13 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from airflow_mltrain import ScriptRunConfig, progress, submission
 from airflow_mltrain.recording import Occasion, record_run
 from airflow_mltrain.runs.record import RunRecord, SubmissionKey
 from airflow_mltrain.runs.status import RunStatus
-from airflow_mltrain.settings import Settings
 from airflow_mltrain.workspace import Workspace
 from tests.services.artifacts import folder_store
 from tests.services.patience import PATIENCE_SECONDS
@@ -36,11 +33,6 @@ pathlib.Path("outputs/.git/kept too").touch()
 sys.exit(epoch < 2)
 """
 _OF_COUNT = [".git", ".git/kept too", "checkpoint", "checkpoint/epoch"]
-
-
-@pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
 
 
 def _submit(workspace: Workspace, tmp_path: Path, script: str = _COUNT) -> RunRecord:

@@ -26,11 +26,6 @@ _SLEEP = "import time; time.sleep(60)"
 
 
 @pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
-@pytest.fixture
 def stranger(settings: Settings, tmp_path: Path) -> Workspace:
     """A workspace with a history of its own, that uses the same target."""
     return Workspace(replace(settings, database_url=f"sqlite:///{tmp_path}/other.db"))

@@ -65,11 +65,6 @@ class Tags(HTMLParser):
         self.texts.append(data)
 
 
-@pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
 def submit(workspace: Workspace, tmp_path: Path) -> Run:
     project = tmp_path / "project"
     project.mkdir()

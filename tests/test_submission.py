@@ -35,11 +35,6 @@ FIRST = Occasion(KEY, "first/0")
 
 
 @pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
-@pytest.fixture
 def diary(tmp_path: Path) -> Path:
     return tmp_path / "diary"
 

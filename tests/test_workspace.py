@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from airflow_mltrain.settings import Settings
 
 
-@pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
 def an_environment(name: str = "sklearn", *packages: str) -> Environment:
     return Environment(name, python={"packages": list(packages or ["scikit-learn==1.7.2"])})
 

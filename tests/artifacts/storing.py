@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import resource
 import time
 from collections.abc import Callable, Mapping
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,11 @@ from airflow_mltrain.errors import ArtifactError
 from airflow_mltrain.recording import Occasion
 from airflow_mltrain.runs.record import SubmissionKey
 from airflow_mltrain.settings import Settings, StoreUrl
+from tests.services.processes import fork_server
 
 COLLECTOR_SECONDS = 3.0
 OCCASION = Occasion(SubmissionKey("retrain", "scheduled__2026-01-01", "train"), "first/0")
 FILES = {"log": b"line\n" * 100, "outputs/model": b"weights" * 1000, "outputs/b": b"b"}
-
-
-def fork_server() -> ForkServerContext:
-    """Gives processes that need no time to load anything."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "tests.artifacts.storing"])
-    return context
 
 
 def start(

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def workspace(settings: Settings) -> Workspace:
-    return Workspace(settings)
-
-
-@pytest.fixture
 def directory(tmp_path: Path) -> Path:
     root = tmp_path / "image"
     (root / "a").mkdir(parents=True)

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from tests.crash.gate import Roll, Step
-from tests.crash.ground import Ground, fork_server
+from tests.crash.ground import Ground
 from tests.crash.script import BRIEF, Story
 from tests.crash.trial import Plot, Result, Strike, Trial
 from tests.crash.verdict import Table
 from tests.crash.victim import Victim
+from tests.services.processes import fork_server
 
 _AT_ONCE = 4
 _DRAWS = 6  # of a moment, until somebody is hit

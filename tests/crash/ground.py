@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,6 @@ from airflow_mltrain.settings import Settings
 from tests.crash.script import PREEMPTED, SCRIPT, Story
 
 _NOT_HANDED_ON = ("AIRFLOW_", "_AIRFLOW_")
-
-
-def fork_server() -> ForkServerContext:
-    """Gives processes that have the product loaded from their first moment."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "tests.crash.stage"])
-    return context
 
 
 @dataclass(frozen=True)

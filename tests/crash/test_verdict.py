@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 @pytest.mark.parametrize(
     ("sabotage", "plot", "kind"),
     [
-        ("double_start", Plot(Story(seconds=0.5), tries=1), "duplicates"),
+        ("double_start", Plot(Story(seconds=5), tries=1), "duplicates"),
         ("lost_byte", Plot(), "lost"),
         ("doubled_byte", Plot(), "duplicates"),
         ("wrong_outcome", Plot(Story(exit_code=3), tries=1), "wrong"),

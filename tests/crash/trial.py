@@ -28,6 +28,7 @@ from tests.crash.victim import TASK_TERMINATED, Scene, Victim
 from tests.services.patience import PATIENCE_SECONDS
 
 _TERMINATION_SECONDS = 1.0  # Airflow gives a task five
+_RETRY_SECONDS = 1.0  # before the second try, and more before the next; Airflow gives minutes
 _AGAIN_SECONDS = 0.2  # at most, until a strike that met nobody is tried again
 
 # Where a process begins, multiprocessing looks after all others as well, which may not be closed
@@ -124,6 +125,8 @@ class Trial:
                     outcome = self._leg("resume", tries, outcome.value)
             if outcome.kind in ("done", "failed", "hung"):
                 return outcome
+            if outcome.kind == "retry":
+                time.sleep(tries * _RETRY_SECONDS)
         return Outcome("failed", "it has no more tries")
 
     def _leg(self, role: str, tries: int, given: dict[str, Any]) -> Outcome:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
@@ -26,7 +27,7 @@ from tests.services.ssh_host import SshHost
 DAGS = Path(__file__).parent / "dags"
 DEFER_AFTER_SECONDS = 3.0
 # What workers have in their environment, for configs to refer to.
-CANARIES = {"index": "s3cret-of-the-index", "spark": "s3cret-of-spark"}
+CANARIES = {name: f"s3cret-{name}-{uuid4().hex}" for name in ("index", "spark")}
 
 
 _FOLDER = Path(__file__).parent

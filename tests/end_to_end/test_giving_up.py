@@ -21,9 +21,9 @@ from airflow_mltrain.runs.history import RunHistory, open_run_history
 from airflow_mltrain.runs.record import RunRecord
 from airflow_mltrain.runs.status import RunStatus
 from scripts.airflow_stack import AirflowStack
+from scripts.free_port import find_free_port
 from tests.end_to_end.conftest import DAGS, runs_of, wait_for
 from tests.services.jobs import is_running
-from tests.services.network import find_free_port
 from tests.services.postgresql import PostgresqlServer
 
 pytestmark = [pytest.mark.airflow, pytest.mark.postgres, pytest.mark.slow]
@@ -45,7 +45,7 @@ _CASES = {
     "sensor timeout": "sensor_times_out",
 }
 _BEGIN_LATER = ("drained", "moved", "last try", "restarted")
-_ARE_BRIEF = ("drained", "moved")
+_ARE_RELEASED = ("moved", "restarted")
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,9 @@ class Scenes:
             dag_id = f"{_CASES[case]}_{kind}"
             diary = self._airflow.home / f"{case} {kind}"
             conf: dict[str, Any] = {"seconds": _ENDLESS, "diary": str(diary)}
-            if case in _ARE_BRIEF:
+            if case == "drained":
                 conf["seconds"] = _BRIEF
-            elif case == "restarted":
+            elif case in _ARE_RELEASED:
                 conf |= {"seconds": 5, "release": f"{diary}.release"}
             dag_run_id = self._airflow.trigger(dag_id, conf)
             self._found[key] = Scene(
@@ -298,16 +298,20 @@ def test_a_trigger_that_moves_to_another_triggerer_keeps_its_run(scenes: Scenes)
     try:
         path = "jobs?job_type=TriggererJob&is_alive=true"
 
+        found: list[int] = []
+
         def others() -> list[int]:
             jobs = airflow.api("GET", path)["jobs"]
-            return [job["id"] for job in jobs if job["id"] != first]
+            found.extend(job["id"] for job in jobs if job["id"] != first)
+            return found
 
         wait_for("the second triggerer", others)
         with psycopg.connect(scene.database_url) as database:
             database.execute(
                 "UPDATE trigger SET triggerer_id = %s WHERE id = %s",
-                [others()[0], scene.task()["trigger"]["id"]],
+                [found[0], scene.task()["trigger"]["id"]],
             )
+        scene.release()
 
         scene.require_adopted()
         assert scene.run().status is RunStatus.COMPLETED

@@ -92,7 +92,7 @@ def test_a_deferred_task_fails_and_its_retry_adopts_the_run(bench: Bench) -> Non
 
 def test_outputs_that_cannot_be_fetched_yet_are_waited_for_as_long(bench: Bench) -> None:
     # given
-    operator = bench.operator("sleep 1")
+    operator = bench.operator("sleep 5")
     run_id = bench.defer(operator).run_id
     event = {"run_id": run_id, "status": "Completed"}
 
@@ -109,7 +109,7 @@ def test_outputs_that_cannot_be_fetched_yet_are_waited_for_as_long(bench: Bench)
 
 def test_a_task_that_holds_its_slot_gives_the_wait_up_alike(bench: Bench) -> None:
     # given
-    run_id = bench.defer(bench.operator("sleep 2")).run_id
+    run_id = bench.defer(bench.operator("sleep 5")).run_id
     retry = bench.operator("sleep 2", deferrable=False)
 
     # when
@@ -123,7 +123,7 @@ def test_a_task_that_holds_its_slot_gives_the_wait_up_alike(bench: Bench) -> Non
 
 def test_a_retry_that_meets_silence_defers_as_ever(bench: Bench) -> None:
     # given
-    run_id = bench.defer(bench.operator("sleep 1")).run_id
+    run_id = bench.defer(bench.operator("sleep 5")).run_id
 
     # when
     retried = bench.defer(bench.operator("true", unreachable_timeout=timedelta(hours=2)))

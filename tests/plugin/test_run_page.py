@@ -148,7 +148,8 @@ def test_the_page_of_a_live_run_reloads_itself(archive: Archive, server: WebServ
     page = WebPage(server.get(PAGE).text)
 
     # then
-    assert page.values("meta", "content")[1:] == ["5"]
+    (seconds,) = page.values("meta", "content")[1:]
+    assert int(seconds) >= 5  # and more where the machine is slow
     assert ("meta", ("http-equiv", "content")) in page.elements
 
 

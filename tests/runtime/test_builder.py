@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import multiprocessing
 import os
 import platform
 import re
@@ -28,7 +27,7 @@ from tests.services.environment_cache import (
     run_builder,
 )
 from tests.services.jobs import wait_for
-from tests.services.processes import run_together
+from tests.services.processes import fork_server, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +145,7 @@ def _build_slowly(work: tuple[Path, bool]) -> None:
 def test_who_waits_says_so(
     bench: CacheBench, job: JobFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
+    context = fork_server()
     other = context.Process(target=_build_slowly, args=((bench.root, True),))
     other.start()
     wait_for(lambda: bench.builds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import multiprocessing
 import os
 import random
 import signal
@@ -27,6 +26,7 @@ from tests.services.environment_cache import (
 )
 from tests.services.jobs import wait_for
 from tests.services.mount import mounted
+from tests.services.processes import fork_server
 
 _REQUEST = environment_request("alpha")
 _SECRETS = b'{"indexes": {"127.0.0.1": ["reader", "open-sesame"]}}'
@@ -59,7 +59,7 @@ def _build_with_pip(root: Path) -> None:
 
 
 def test_builders_of_one_machine_may_be_killed_at_any_moment(bench: CacheBench) -> None:
-    context = multiprocessing.get_context("forkserver")
+    context = fork_server()
     moments = random.Random(7)  # noqa: S311  # to be the same each time
     for _ in range(12):
         pair = [context.Process(target=_build_slowly, args=(bench.root,)) for _ in "ab"]
@@ -198,7 +198,7 @@ def test_damaged_secrets_are_refused_unsaid(
 def test_a_builder_that_is_told_to_stop_leaves_no_secret(
     bench: CacheBench, job: JobFolder
 ) -> None:
-    context = multiprocessing.get_context("forkserver")
+    context = fork_server()
     process = context.Process(target=_run_for_long, args=(bench.root,))
     process.start()
     wait_for(lambda: bench.builds)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -22,7 +21,7 @@ from tests.services.environment_cache import (
     environment_request,
     kill_at_step,
 )
-from tests.services.processes import run_together
+from tests.services.processes import fork_server, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +79,7 @@ def test_several_may_use_one(bench: CacheBench) -> None:
 
 def test_a_lease_ends_with_its_process(bench: CacheBench) -> None:
     bench.build(_REQUEST)
-    context = multiprocessing.get_context("forkserver")
+    context = fork_server()
     ready, ready_end = context.Pipe(duplex=False)
     holder = context.Process(target=_hold_forever, args=(str(bench.folder), ready_end))
     holder.start()

@@ -15,7 +15,7 @@ from airflow_mltrain.runtime.job_agent.spark.cluster import Cluster, in_mebibyte
 from airflow_mltrain.runtime.job_agent.spark.command import LaunchError, Scratch, make_launch
 from airflow_mltrain.runtime.job_agent.spark.diagnosis import diagnose, last_words
 from airflow_mltrain.runtime.job_agent.spark.watch import describe
-from tests.services.network import find_free_port
+from scripts.free_port import find_free_port
 
 _NOWHERE = Cluster("yarn", None)
 

@@ -189,7 +189,7 @@ def test_a_sensor_whose_looks_would_not_keep_its_run_alive_says_so(
 ) -> None:
     # given
     bench.box.repair()
-    config = bench.box.config("sleep 2")
+    config = bench.box.config("sleep 5")
     config.run_config.lease_seconds = 120
     run = submission.submit(bench.workspace, "cut", config)
     sensor = TrainingRunSensor(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import docker
 
+from scripts.free_port import find_free_port
 from tests.services.docker_certificates import make_certificates
 from tests.services.docker_ground import DockerGround, is_alive
-from tests.services.network import find_free_port
 from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 
@@ -110,7 +110,7 @@ class DockerEngine:
 
     def client(self) -> docker.DockerClient:
         """A new client, on the socket; whoever asks for it closes it."""
-        return docker.DockerClient(base_url=self.socket_url)
+        return docker.DockerClient(base_url=self.socket_url, timeout=int(PATIENCE_SECONDS))
 
     def connection(
         self, registry: DockerRegistry | None = None, /, **mltrain: Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from airflow_mltrain.runtime.job_agent.folder import JobFolder
 from airflow_mltrain.runtime.job_agent.secret import hand_on
 from tests.fakes.installer import PlainInstaller, builds, is_whole
 from tests.services.installation import recipe
+from tests.services.processes import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,9 +121,7 @@ def kill_at_step(work: Callable[[Path], None], folder: Path, step: int) -> bool:
 
     False if it came to its end first.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
-    process = context.Process(target=_work_until, args=(work, folder, step))
+    process = fork_server().Process(target=_work_until, args=(work, folder, step))
     process.start()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)

@@ -1,20 +1,11 @@
-"""Ports of this machine, and wires to network namespaces that can be cut."""
+"""Wires to network namespaces that can be cut."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
-from contextlib import closing
 from uuid import uuid4
 
 _FAR = "eth-mlt"
-
-
-def find_free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class VirtualWire:

@@ -25,7 +25,7 @@ from typing import Any, Final
 import boto3
 import pytest
 
-from tests.services.network import find_free_port
+from scripts.free_port import find_free_port
 
 BUCKET: Final = "training"
 _START_SECONDS: Final = 120.0

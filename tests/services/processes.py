@@ -1,4 +1,4 @@
-"""Work done by several processes at the same instant."""
+"""Processes that need no time to load anything, and work done by several at the same instant."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.services.patience import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from multiprocessing.context import ForkServerContext
     from threading import Barrier
 
 Argument = TypeVar("Argument")
@@ -19,12 +20,22 @@ Result = TypeVar("Result")
 _gates: list[Barrier] = []
 
 
+def fork_server() -> ForkServerContext:
+    """Gives processes that have the product loaded from their first moment.
+
+    One server serves all tests of this process, and has loaded what the first asked for: so all
+    ask here.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "tests.crash.stage", "tests.artifacts.storing"])
+    return context
+
+
 def run_together(
     work: Callable[[Argument], Result], arguments: Sequence[Argument]
 ) -> list[Result]:
     """What `work` returns for each argument, each in a fresh process, all let go at once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
+    context = fork_server()
     gate = context.Barrier(len(arguments))
     with ProcessPoolExecutor(
         len(arguments),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from tests.services.network import find_free_port
+from scripts.free_port import find_free_port
 from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from scripts.free_port import find_free_port
 from tests.services.host_disk import (
     OWN_FILES,
     USER,
@@ -25,7 +26,6 @@ from tests.services.host_disk import (
     write_configuration,
 )
 from tests.services.machine import Machine
-from tests.services.network import find_free_port
 from tests.services.patience import PATIENCE_SECONDS
 from tests.services.requirement import require
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.services.patience import PATIENCE_SECONDS
 
 MLTRAIN = [sys.executable, "-m", "airflow_mltrain.cli"]
 
@@ -33,15 +37,16 @@ def at_terminal(*words: str, directory: Path) -> Iterator[tuple[subprocess.Popen
         os.close(ours)
 
 
-def read_until(terminal: int, text: str) -> str:
-    """What the terminal shows until a text is there; AssertionError where it never comes."""
+def read_until(terminal: int, pattern: str) -> str:
+    """What the terminal shows until it is as the pattern; AssertionError where it never is."""
     shown = b""
-    while text.encode() not in shown:
+    while not re.search(pattern.encode(), shown):
         try:
-            piece = os.read(terminal, 65536)
+            is_ready = select.select([terminal], [], [], PATIENCE_SECONDS)[0]
+            piece = os.read(terminal, 65536) if is_ready else b""
         except OSError:  # the program has ended
             piece = b""
-        assert piece, f"{text!r} was not shown in {shown!r}"
+        assert piece, f"{pattern!r} was not shown in {shown!r}"
         shown += piece
     return shown.decode()
 

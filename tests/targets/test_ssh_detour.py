@@ -10,7 +10,7 @@ import pytest
 
 from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.targets.ssh_config import SshTargetConfig
-from tests.services.network import find_free_port
+from scripts.free_port import find_free_port
 from tests.services.ssh_host import SshHost
 from tests.services.ssh_login import Connect, connected, refusal, wait_for_no_connection, who_am_i
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_mltrain.errors import ConfigurationError
-from tests.services.network import find_free_port
+from scripts.free_port import find_free_port
 from tests.services.ssh_host import SshHost
 from tests.services.ssh_login import PASSPHRASE, PASSWORD, Connect, encrypt_key, refusal, who_am_i
 

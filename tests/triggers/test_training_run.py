@@ -76,7 +76,7 @@ def test_a_target_that_is_silent_for_too_long_ends_the_wait_alone(bench: Bench) 
 
 def test_a_silent_run_history_ends_the_wait_too(bench: Bench) -> None:
     # given
-    record = bench.running("sleep 1")
+    record = bench.running("sleep 5")
     bench.box.repair()
     database = Path(bench.workspace.settings.database_url.removeprefix("sqlite:///"))
     aside = database.with_suffix(".aside")

@@ -18,6 +18,7 @@ from airflow_mltrain.runtime.job_agent.cluster.callback import listen, take_call
 from airflow_mltrain.runtime.job_agent.cluster.patience import longest_life
 from airflow_mltrain.targets.registry import connect
 from airflow_mltrain.targets.spark_job import SparkRequest
+from scripts.free_port import find_free_port
 from tests.fakes.local_master import LocalMaster, Relay
 from tests.services.jobs import (
     follow,
@@ -26,7 +27,6 @@ from tests.services.jobs import (
     wait_for,
     wait_until_ended,
 )
-from tests.services.network import find_free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

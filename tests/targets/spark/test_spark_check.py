@@ -11,7 +11,7 @@ from airflow_mltrain.targets.base import ComputeTarget
 from airflow_mltrain.targets.check import FindingLevel, has_fault
 from airflow_mltrain.targets.registry import connect
 from airflow_mltrain.targets.spark.check import judge_spark
-from tests.services.network import find_free_port
+from scripts.free_port import find_free_port
 from tests.services.ssh_host import SshHost
 
 if TYPE_CHECKING:

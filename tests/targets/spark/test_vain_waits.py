@@ -14,8 +14,8 @@ from airflow_mltrain.settings import Settings
 from airflow_mltrain.targets.base import ComputeTarget, JobState
 from airflow_mltrain.targets.registry import connect
 from airflow_mltrain.targets.spark_job import SparkRequest
+from scripts.free_port import find_free_port
 from tests.services.jobs import require_quiet, wait_for_log, wait_until_ended
-from tests.services.network import find_free_port
 from tests.services.spark_jobs import SparkJobBench
 
 if TYPE_CHECKING:
