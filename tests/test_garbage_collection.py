@@ -26,9 +26,11 @@ class _Knot:
 
 
 def test_what_was_there_is_passed_over_and_looked_at_again_afterwards() -> None:
-    before = weakref.ref(_Knot())
+    knot = _Knot()
+    before = weakref.ref(knot)
 
     with frozen_heap():
+        del knot
         gc.collect()
         is_kept = before() is not None
     gc.collect()

@@ -162,9 +162,9 @@ def test_a_run_that_is_preempted_too_often_has_failed(desk: Desk) -> None:
 
 
 def test_a_limit_of_its_own_is_no_preemption_whatever_the_script_answers(desk: Desk) -> None:
-    run = desk.submit(desk.config(script=_STUBBORN, max_run_duration_seconds=1))
+    run = desk.submit(desk.config(script=_STUBBORN, max_run_duration_seconds=5))
 
-    with pytest.raises(RunFailedError, match="max_run_duration_seconds = 1") as caught:
+    with pytest.raises(RunFailedError, match="max_run_duration_seconds = 5") as caught:
         run.wait_for_completion()
 
     assert caught.value.exit_code == 75

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -48,7 +49,8 @@ def age(workspace: Workspace) -> None:
 def age_blobs(workspace: Workspace) -> None:
     then = time.time() - 2 * _DAY
     for entry in folder_store(workspace).blobs.entries():
-        os.utime(entry.path, (then, then))
+        with suppress(FileNotFoundError):  # a draft, which has its name by now
+            os.utime(entry.path, (then, then))
 
 
 def blobs_in(workspace: Workspace) -> set[str]:

@@ -319,7 +319,7 @@ class StartContract(BenchContract):
     ) -> None:
         script = 'echo $$ > "$OUTSIDE/pid"; sleep 1000'
 
-        run_id = bench.shell(target, script, max_run_duration_seconds=0.2)
+        run_id = bench.shell(target, script, max_run_duration_seconds=2)
 
         state = wait_until_ended(target, run_id)
         assert state.status is RunStatus.FAILED

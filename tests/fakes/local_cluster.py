@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,10 @@ class LocalCluster:
     def _serve(self) -> None:
         """Begin what was submitted, as a machine does that has room."""
         while not self._is_closed.wait(0.05):
-            for place in self.places:
-                if self._is_to_begin(place):
-                    self._begun.append(self._begin(place))
+            with suppress(FileNotFoundError):  # a driver was removed meanwhile
+                for place in self.places:
+                    if self._is_to_begin(place):
+                        self._begun.append(self._begin(place))
 
     def _is_to_begin(self, place: Path) -> bool:
         obstacles = (

@@ -128,17 +128,17 @@ def test_conda_brings_a_python_of_its_own(bench: CacheBench) -> None:
 
 @pytest.mark.parametrize("is_resolver", [True, False])
 def test_eight_builders_build_once(bench: CacheBench, *, is_resolver: bool) -> None:
-    run_together(_build_slowly, [(bench.root, is_resolver)] * 8)
+    run_together(_build_slowly, [(bench.root, is_resolver, 0.3)] * 8)
 
     assert len(bench.builds) == 1
     assert bench.is_found_whole(_REQUEST)
     assert bench.left_over() == set()
 
 
-def _build_slowly(work: tuple[Path, bool]) -> None:
-    root, is_resolver = work
+def _build_slowly(work: tuple[Path, bool, float]) -> None:
+    root, is_resolver, seconds = work
     bench = CacheBench(root)
-    slow = dataclasses.replace(bench.installer, is_resolver=is_resolver, build_seconds=0.3)
+    slow = dataclasses.replace(bench.installer, is_resolver=is_resolver, build_seconds=seconds)
     bench.build(_REQUEST, slow)
 
 
@@ -146,7 +146,7 @@ def test_who_waits_says_so(
     bench: CacheBench, job: JobFolder, capfd: pytest.CaptureFixture[str]
 ) -> None:
     context = fork_server()
-    other = context.Process(target=_build_slowly, args=((bench.root, True),))
+    other = context.Process(target=_build_slowly, args=((bench.root, True, 3.0),))
     other.start()
     wait_for(lambda: bench.builds)
 

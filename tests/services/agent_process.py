@@ -58,7 +58,10 @@ class ProcessStream:
             raise BrokenPipeError
         view = memoryview(content)
         while view:
-            view = view[os.write(self._process.stdin.fileno(), view) :]
+            try:
+                view = view[os.write(self._process.stdin.fileno(), view) :]
+            except ValueError as error:  # it was cut between two pieces
+                raise BrokenPipeError from error
 
     def close(self) -> None:
         self.cut()

@@ -231,6 +231,7 @@ def test_an_agent_that_is_killed_while_it_settles_does_not_spoil_the_next(
     login = ProcessLogin(root)
 
     def kill() -> None:
+        wait_for(lambda: login.streams)
         login.streams[0].cut()
 
     killer = threading.Timer(milliseconds / 1000, kill)

@@ -151,7 +151,7 @@ def write_relay(folder: Path) -> str:
 def find_process(command: str) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = entry.read_text().split("\0")[:-1]
+            words = entry.read_bytes().decode(errors="replace").split("\0")[:-1]
         except OSError:
             continue
         if " ".join(words).startswith(command):

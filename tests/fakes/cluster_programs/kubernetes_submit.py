@@ -117,7 +117,7 @@ def _kill(pod: Path) -> None:
         return
     (pod / "killed").touch()
     begun_driver.end(pod / "work-dir")
-    rmtree(pod)
+    rmtree(pod.rename(pod.parents[1] / f"removed-{pod.name}"))  # at once, for whoever looks
 
 
 if __name__ == "__main__":

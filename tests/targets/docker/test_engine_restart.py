@@ -40,7 +40,8 @@ echo $i > outputs/count; touch "$OUTSIDE/over"
 """
 
 _CANNOT_START_AGAIN = re.compile(r"start returned error: task \w+: already exists")
-_MOST_KILLS = 30
+_MOST_KILLS = 40
+_PAUSES = (0.0, 0.02, 0.04, 0.06, 0.08, 0.12, 0.18, 0.27, 0.4, 0.6)  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def test_a_container_whose_start_killed_the_engine_is_made_anew(
         with ThreadPoolExecutor() as threads:
             start = threads.submit(target.start, job)
             wait_for(partial(_has_container, restoring_engine, job.run_id))
-            time.sleep(0.02 * (number % 5))
+            time.sleep(_PAUSES[number % len(_PAUSES)])
             restoring_engine.kill()
         with suppress(TargetUnreachableError):
             start.result()

@@ -79,7 +79,8 @@ def _traces(name: str, network: str) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if is_alive(int(entry.name)):
-                lines.append((entry / "cmdline").read_text() + (entry / "cgroup").read_text())
+                words = (entry / "cmdline").read_bytes() + (entry / "cgroup").read_bytes()
+                lines.append(words.decode(errors="replace"))
     for command in (["ip", "-o", "addr"], ["ip", "-o", "link"], ["iptables-save"]):
         listed = subprocess.run(command, check=True, capture_output=True).stdout.decode()
         lines += listed.splitlines()

@@ -223,10 +223,10 @@ def test_an_image_that_takes_too_long_to_build_fails_the_run(
 ) -> None:
     # given
     config = project.config(base_dockerfile=f"{_FROM}RUN echo slow; sleep 21; date > /made\n")
-    config.run_config.prepare_timeout_seconds = 1
+    config.run_config.prepare_timeout_seconds = 5
 
     # when
-    with pytest.raises(JobStartError, match="prepare_timeout_seconds = 1"):
+    with pytest.raises(JobStartError, match="prepare_timeout_seconds = 5"):
         project.run(config)
 
     # then

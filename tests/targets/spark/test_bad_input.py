@@ -12,7 +12,8 @@ from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.base import ComputeTarget, JobState
 from airflow_mltrain.targets.registry import connect
 from airflow_mltrain.targets.spark_job import SparkRequest
-from tests.services.jobs import TERMINAL, follow
+from tests.services.jobs import TERMINAL, follow, wait_for_log
+from tests.services.spark_jobs import UNTIL_RELEASED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,14 +121,17 @@ def test_a_script_that_makes_no_session_is_told(
 def test_a_script_that_chooses_its_own_master_is_told(
     target: ComputeTarget, bench: SparkJobBench
 ) -> None:
-    script = (
-        "import time; from pyspark.sql import SparkSession; "
-        "SparkSession.builder.master('local[1]').getOrCreate(); time.sleep(3)"
+    session = (
+        "from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.master('local[1]').getOrCreate()\n"
     )
 
-    ended = _ended(target, bench.python(target, script))
+    run_id = bench.python(target, session + UNTIL_RELEASED)
+    words = b"[mltrain] the script chose another master than its compute target's"
+    wait_for_log(target, run_id, words)
+    (bench.outside / "release").touch()
 
-    assert b"[mltrain] the script chose another master than its compute target's" in ended.log
+    assert _ended(target, run_id).status is RunStatus.COMPLETED
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def save(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, save)
 """
-    target = make()
+    target = make(driver_alone_seconds=60)
     run_id = bench.python(target, f"import signal, sys{saves}{_UNTIL_RELEASED}")
     _await_ready(target, run_id)
     relay.is_stalled = True
