@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import socket
 from contextlib import closing, suppress
 
@@ -12,9 +12,9 @@ _given: set[int] = set()
 
 
 def find_free_port() -> int:
-    """One that this process has not been given before; by random, for others look as well."""
+    """One that this process has not been given before; by chance, for others look as well."""
     while True:
-        port = random.choice(_PORTS)  # noqa: S311
+        port = secrets.choice(_PORTS)
         with closing(socket.socket()) as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _given:
