@@ -34,7 +34,6 @@ _ANSWER_SECONDS = 120.0
 # 3.3 writes its audit log on the event loop of its API, which another answer may need to commit
 # what that write waits for; so both wait, until this is over.
 _SQLITE_SECONDS = 30
-_PASSING = (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)  # no such Dag yet; SQLite
 
 
 class AirflowStack:
@@ -76,6 +75,9 @@ class AirflowStack:
             **(settings or {}),
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self._passing = [HTTPStatus.NOT_FOUND]  # there is no such Dag yet
+        if database_url is None:
+            self._passing.append(HTTPStatus.INTERNAL_SERVER_ERROR)  # the wait above was over
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._token: str | None = None
 
@@ -169,7 +171,7 @@ class AirflowStack:
                 body = {"logical_date": None, "conf": dict(conf or {})}
                 return str(self.api("POST", f"dags/{dag_id}/dagRuns", body)["dag_run_id"])
             except urllib.error.HTTPError as error:
-                if error.code not in _PASSING or time.monotonic() > deadline:
+                if error.code not in self._passing or time.monotonic() > deadline:
                     raise RuntimeError(error.read().decode()) from error
                 time.sleep(0.5)
 

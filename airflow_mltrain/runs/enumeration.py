@@ -22,7 +22,7 @@ _SUBMITTED = select(runs).where(runs.c.parent_run_id.is_(None))  # not begun by 
 
 
 class RunFilter(NamedTuple):
-    """Which runs are meant; what is not given, or empty, does not matter."""
+    """Which runs are meant; what is None, or empty, does not matter."""
 
     experiment: str | None
     statuses: Collection[RunStatus]

@@ -182,7 +182,7 @@ def test_at_a_terminal_a_line_below_the_log_tells_how_the_run_stands(
 ) -> None:
     # given
     with at_terminal("run", "wait.py", "--", str(gate), directory=project) as (program, terminal):
-        shown = read_until(terminal, r"Running on local, [1-9]")
+        shown = read_until(terminal, r"Running on local, [1-9]\.0 s")
 
         # when
         gate.touch()

@@ -66,12 +66,12 @@ def test_no_kill_outside_or_inside_a_container_doubles_or_loses_anything(
         campaign.at_steps(rehearsal, victim.TASK_KILLED, "submit", most=20),
         campaign.at_random(rehearsal, victim.TASK_TERMINATED, "submit", 1),
         campaign.at_steps(rehearsal, victim.ENGINE_KILLED, "submit", most=4),
-        *(campaign.at(followed, one, "submit", 2, story=_LASTING) for one in inside),
+        *(campaign.at(followed, one, "submit", 4, story=_LASTING) for one in inside),
     )
 
     # when
     campaign.run(plots)
 
     # then
-    show(campaign, fewest=20)
+    show(campaign, fewest=25)
     assert campaign.table.faults == []

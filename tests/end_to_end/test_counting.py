@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -247,8 +246,7 @@ def test_a_worker_that_is_drained_hands_its_run_over(
     dag_run_id = airflow.trigger("wait_in_one", conf)
     wait_for("start", lambda: _starts(diary))
 
-    with suppress(ProcessLookupError):  # it has deferred already
-        os.kill(_task_process(airflow, "wait_in_one", dag_run_id), signal.SIGTERM)
+    os.kill(_task_process(airflow, "wait_in_one", dag_run_id), signal.SIGTERM)
     wait_for("the handover", lambda: _is_deferred(airflow, "wait_in_one", dag_run_id))
     release.touch()
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from airflow_mltrain.runs.status import RunStatus
 from tests.contracts.history_bench import add_metrics
 from tests.fakes.viewer import Colleague
 from tests.plugin.conftest import KEY, Archive, a_metric, a_run
+from tests.services.patience import PATIENCE_SECONDS
 from tests.services.web_page import WebPage
 
 if TYPE_CHECKING:
@@ -146,10 +148,12 @@ def test_the_page_of_a_live_run_reloads_itself(archive: Archive, server: WebServ
 
     # when
     page = WebPage(server.get(PAGE).text)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while page.values("meta", "content")[1:] != ["5"] and time.monotonic() < deadline:
+        page = WebPage(server.get(PAGE).text)  # less often while the machine is slow
 
     # then
-    (seconds,) = page.values("meta", "content")[1:]
-    assert int(seconds) >= 5  # and more where the machine is slow
+    assert page.values("meta", "content")[1:] == ["5"]
     assert ("meta", ("http-equiv", "content")) in page.elements
 
 
