@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from airflow_mltrain.config.model import ConfigModel
+from airflow_mltrain.errors import ConfigurationError
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -68,3 +70,14 @@ def overlay(form: ConfigModel, below: _Settings) -> _Settings:
     own = {"kind", "connection"}
     said = form.model_dump(exclude=own, exclude_unset=True, exclude_none=True)
     return type(below).model_validate({**below.model_dump(exclude_unset=True), **said})
+
+
+def read_extra(model: type[_Settings], connection: str, extra: Mapping[str, Any]) -> _Settings:
+    """What stands under `mltrain` in the extra of a connection of a provider's own type."""
+    try:
+        found = parse_json(extra.get("mltrain"))
+        if isinstance(found, Mapping):
+            found = {key: value for key, value in found.items() if value is not None}
+        return model.model_validate({} if found is None else found)
+    except (ConfigurationError, ValueError) as error:
+        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None

@@ -283,21 +283,24 @@ def _connect_spark(
 
 
 def _read_ssh(name: str, extra: Mapping[str, Any]) -> SshTargetConfig:
-    from airflow_mltrain.targets.ssh_config import read_ssh_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.config import read_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.ssh_config import SshTargetConfig  # noqa: PLC0415
 
-    return read_ssh_extra(name, extra)
+    return read_extra(SshTargetConfig, name, extra)
 
 
 def _read_docker(name: str, extra: Mapping[str, Any]) -> DockerTargetConfig:
-    from airflow_mltrain.targets.docker.config import read_docker_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.config import read_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.docker.config import DockerTargetConfig  # noqa: PLC0415
 
-    return read_docker_extra(name, extra)
+    return read_extra(DockerTargetConfig, name, extra)
 
 
 def _read_spark(name: str, extra: Mapping[str, Any]) -> SparkTargetConfig:
-    from airflow_mltrain.targets.spark.config import read_spark_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.config import read_extra  # noqa: PLC0415
+    from airflow_mltrain.targets.spark.config import SparkTargetConfig  # noqa: PLC0415
 
-    return read_spark_extra(name, extra)
+    return read_extra(SparkTargetConfig, name, extra)
 
 
 _Config = TypeVar("_Config", bound=ConfigModel)

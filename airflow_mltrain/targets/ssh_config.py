@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from airflow_mltrain.config.model import ConfigModel
-from airflow_mltrain.errors import ConfigurationError
-from airflow_mltrain.targets.config import Count, Gpus, Text, Variables, parse_json
+from airflow_mltrain.targets.config import Count, Gpus, Text, Variables
 
 
 def _check_root(value: str) -> str:
@@ -40,12 +38,3 @@ class SshFormConfig(SshTargetConfig):
 
     kind: Literal["ssh"]
     connection: Text
-
-
-def read_ssh_extra(connection: str, extra: Mapping[str, Any]) -> SshTargetConfig:
-    """What stands under `mltrain` in the extra of a connection of type `ssh`."""
-    try:
-        found = parse_json(extra.get("mltrain"))
-        return SshTargetConfig.model_validate({} if found is None else found)
-    except (ConfigurationError, ValueError) as error:
-        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None

@@ -18,10 +18,11 @@ from typing import Any
 import paramiko
 
 from airflow_mltrain.errors import ConfigurationError, TargetUnreachableError
+from airflow_mltrain.targets.config import read_extra
 from airflow_mltrain.targets.handshake_gate import pass_gate
 from airflow_mltrain.targets.prompt_socket import PromptSocket
 from airflow_mltrain.targets.proxy_command import ProxyCommand, split_command
-from airflow_mltrain.targets.ssh_config import SshTargetConfig, read_ssh_extra
+from airflow_mltrain.targets.ssh_config import SshTargetConfig
 from airflow_mltrain.targets.ssh_failure import (
     LoginAttempt,
     explain_no_login,
@@ -145,7 +146,7 @@ class HostConnector:
             extra = _get_connection(config.jump_host).extra_dejson
         except ConfigurationError as error:
             raise ConfigurationError(f"connection {self.conn_id!r}: jump_host: {error}") from error
-        found = read_ssh_extra(config.jump_host, extra)
+        found = read_extra(SshTargetConfig, config.jump_host, extra)
         return HostConnector(config.jump_host, found, leads_to=leads_to)
 
     def _find_proxy_words(self, config: SshTargetConfig) -> list[str] | None:

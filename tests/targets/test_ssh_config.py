@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_mltrain.errors import ConfigurationError
-from airflow_mltrain.targets.config import overlay
-from airflow_mltrain.targets.ssh_config import SshFormConfig, SshTargetConfig, read_ssh_extra
+from airflow_mltrain.targets.config import overlay, read_extra
+from airflow_mltrain.targets.ssh_config import SshFormConfig, SshTargetConfig
 
 _SAID: dict[str, Any] = {
     "root": "/data/mltrain",
@@ -21,17 +21,19 @@ _SAID: dict[str, Any] = {
 
 
 def test_a_host_needs_no_settings() -> None:
-    assert read_ssh_extra("gpu_box", {"private_key": "..."}).root_folder == "~/.mltrain"
+    assert (
+        read_extra(SshTargetConfig, "gpu_box", {"private_key": "..."}).root_folder == "~/.mltrain"
+    )
 
 
 @pytest.mark.parametrize("written", [_SAID, json.dumps(_SAID)])
 def test_settings_are_a_mapping_or_the_json_of_one(written: object) -> None:
-    assert read_ssh_extra("gpu_box", {"mltrain": written}) == SshTargetConfig(**_SAID)
+    assert read_extra(SshTargetConfig, "gpu_box", {"mltrain": written}) == SshTargetConfig(**_SAID)
 
 
 @pytest.mark.parametrize("empty", [None, "", " "])
 def test_settings_left_empty_are_none(empty: object) -> None:
-    assert read_ssh_extra("gpu_box", {"mltrain": empty}) == SshTargetConfig()
+    assert read_extra(SshTargetConfig, "gpu_box", {"mltrain": empty}) == SshTargetConfig()
 
 
 @pytest.mark.parametrize("root", ["/srv/runs", "~/runs", "~/my runs/é"])
@@ -65,13 +67,13 @@ def test_a_root_folder_is_absolute_or_below_the_home(root: str) -> None:
 )
 def test_a_setting_that_cannot_work_is_named_with_its_connection(key: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=rf"'gpu_box'.*{key}"):
-        read_ssh_extra("gpu_box", {"mltrain": {key: value}})
+        read_extra(SshTargetConfig, "gpu_box", {"mltrain": {key: value}})
 
 
 @pytest.mark.parametrize("written", ["{not json", [], 3, "[]"])
 def test_settings_that_are_no_mapping_are_refused(written: object) -> None:
     with pytest.raises(ConfigurationError, match="'gpu_box', extra 'mltrain'"):
-        read_ssh_extra("gpu_box", {"mltrain": written})
+        read_extra(SshTargetConfig, "gpu_box", {"mltrain": written})
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from airflow_mltrain.config.model import ConfigModel
 from airflow_mltrain.config.size import check_size
-from airflow_mltrain.errors import ConfigurationError
 from airflow_mltrain.targets.config import Count, Gpus, Text, Variables, parse_json
 
 DEFAULT_ENGINE: Final = "unix:///var/run/docker.sock"
@@ -94,13 +92,3 @@ class DockerFormConfig(DockerTargetConfig):
 
     kind: Literal["docker"]
     connection: Text | None = None
-
-
-def read_docker_extra(connection: str, extra: Mapping[str, Any]) -> DockerTargetConfig:
-    """What stands under `mltrain` in the extra of a connection of type `docker`."""
-    try:
-        found = parse_json(extra.get("mltrain"))
-        given = {key: value for key, value in dict(found or {}).items() if value is not None}
-        return DockerTargetConfig.model_validate(given)
-    except (ConfigurationError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None

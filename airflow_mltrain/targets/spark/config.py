@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from airflow_mltrain.config.model import ConfigModel
-from airflow_mltrain.errors import ConfigurationError
-from airflow_mltrain.targets.config import Count, Text, Variables, parse_json
+from airflow_mltrain.targets.config import Count, Text, Variables
 
 _PAGES: Final = re.compile(r"https?://[^/\s]+(/\S*)?")
 _PATIENCE_SECONDS: Final = 600
@@ -78,13 +76,3 @@ class SparkFormConfig(SparkTargetConfig):
 
     kind: Literal["spark"]
     connection: Text
-
-
-def read_spark_extra(connection: str, extra: Mapping[str, Any]) -> SparkTargetConfig:
-    """What stands under `mltrain` in the extra of a connection of type `spark`."""
-    try:
-        found = parse_json(extra.get("mltrain"))
-        given = {key: value for key, value in dict(found or {}).items() if value is not None}
-        return SparkTargetConfig.model_validate(given)
-    except (ConfigurationError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"connection {connection!r}, extra 'mltrain': {error}") from None
