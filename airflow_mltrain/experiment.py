@@ -89,25 +89,25 @@ class Experiment(Explaining):
     def set_tags(self, tags: Mapping[str, str | float | None]) -> None:
         """Set some tags of the experiment; the rest stay. It needs a run first."""
         self._require()
-        self.workspace.history.tag_experiment(self.name, tag_texts(tags))
+        self.workspace.history.experiments.tag(self.name, tag_texts(tags))
 
     def remove_tags(self, tags: Iterable[str]) -> None:
         """Remove these tags of the experiment."""
         self._require()
         names = [tags] if isinstance(tags, str) else tags
-        self.workspace.history.tag_experiment(self.name, dict.fromkeys(names))
+        self.workspace.history.experiments.tag(self.name, dict.fromkeys(names))
 
     def archive(self) -> None:
         """Take it off the list; its runs stay, and the next one puts it back."""
         self._require()
-        self.workspace.history.archive_experiment(self.name, datetime.now(timezone.utc))
+        self.workspace.history.experiments.archive(self.name, datetime.now(timezone.utc))
 
     def reactivate(self, new_name: str | None = None) -> None:
         """Put an archived experiment back on the list; `new_name` is refused."""
         remedies = {"new_name": "the runs of an experiment keep its name"}
         refuse_given("Experiment.reactivate", remedies, {"new_name": new_name})
         self._require()
-        self.workspace.history.archive_experiment(self.name, None)
+        self.workspace.history.experiments.archive(self.name, None)
 
     def refresh(self) -> None:
         """Do nothing: what is known of an experiment is read when it is asked for."""
@@ -126,7 +126,7 @@ class Experiment(Explaining):
             )
         return [
             Experiment(workspace, record.name)
-            for record in workspace.history.list_experiments(experiment_name)
+            for record in workspace.history.experiments.list(experiment_name)
             if (record.archived_at is not None) in _VIEWS[view_type] and has(record.tags, tags)
         ]
 
@@ -141,7 +141,7 @@ class Experiment(Explaining):
             return escape(repr(self))
 
     def _find(self) -> ExperimentRecord | None:
-        return next(iter(self.workspace.history.list_experiments(self.name)), None)
+        return next(iter(self.workspace.history.experiments.list(self.name)), None)
 
     def _require(self) -> None:
         if self._find() is None:

@@ -11,7 +11,6 @@ from sqlalchemy.exc import IntegrityError
 from airflow_mltrain.errors import RunHistoryError, RunNotFoundError
 from airflow_mltrain.runs import (
     enumeration,
-    experiment_list,
     log_position,
     metric_row,
     resolution,
@@ -19,8 +18,9 @@ from airflow_mltrain.runs import (
 )
 from airflow_mltrain.runs.database import Database
 from airflow_mltrain.runs.enumeration import RunFilter
+from airflow_mltrain.runs.experiment_list import Experiments
 from airflow_mltrain.runs.metric_line import RunNews
-from airflow_mltrain.runs.record import ModelRecord
+from airflow_mltrain.runs.record import ModelRecord, without_none
 from airflow_mltrain.runs.registered_environment import RegisteredEnvironments
 from airflow_mltrain.runs.schema import models, runs, to_record, to_row
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
     from airflow_mltrain.runs.record import (
-        ExperimentRecord,
         MetricRecord,
         MetricValue,
         RunRecord,
@@ -52,7 +51,7 @@ def open_run_history(url: str) -> RunHistory:
 class RunHistory:
     """Every run and what is known of it; each call is one transaction, from any thread or process.
 
-    `environments` are those that were registered under a name.
+    `environments` are those that were registered under a name, `experiments` what runs are in.
 
     Any call may raise RunHistoryUnavailableError, and may then be repeated on the same object,
     or SchemaVersionError where a newer version of this package has made the tables.
@@ -60,6 +59,7 @@ class RunHistory:
 
     def __init__(self, database: Database) -> None:
         self.environments = RegisteredEnvironments(database)
+        self.experiments = Experiments(database)
         self._database = database
 
     @property
@@ -118,24 +118,6 @@ class RunHistory:
         with self._database.reading() as connection:
             last = None if before is None else self._get(connection, before)
             return enumeration.list_newest(connection, wanted, limit, last)
-
-    def list_experiments(self, name: str | None = None) -> list[ExperimentRecord]:
-        """Every experiment that has a run, archived or not, by name; or the one of this name."""
-        with self._database.reading() as connection:
-            return experiment_list.list_experiments(connection, name)
-
-    def archive_experiment(self, name: str, archived_at: datetime | None) -> None:
-        """Keep that an experiment was archived then, or with None that it is not any more."""
-        with self._database.writing() as connection:
-            _, tags = experiment_list.open_mark(connection, name)
-            experiment_list.change_mark(connection, name, archived_at, tags)
-
-    def tag_experiment(self, name: str, tags: Mapping[str, str | None]) -> None:
-        """Set some of an experiment's tags, and remove those that are None; the rest stay."""
-        with self._database.writing() as connection:
-            archived_at, known = experiment_list.open_mark(connection, name)
-            changed = _without_none({**known, **tags})
-            experiment_list.change_mark(connection, name, archived_at, changed)
 
     def list_unfinished(self) -> list[RunRecord]:
         """Every submitted run that has not ended, oldest first."""
@@ -214,7 +196,7 @@ class RunHistory:
         with self._database.writing() as connection:
             run = self._get(connection, run_id, is_locked=True)
             merged: dict[str, Any] = {
-                "tags": _without_none({**run.tags, **(tags or {})}),
+                "tags": without_none({**run.tags, **(tags or {})}),
                 "properties": {**run.properties, **(properties or {})},
                 "display_name": display_name or run.display_name,
             }
@@ -364,10 +346,6 @@ class RunHistory:
                 f"{self.address}; choose a new id",
             )
         return known
-
-
-def _without_none(tags: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if value is not None}
 
 
 def _is(key: SubmissionKey) -> list[ColumnElement[bool]]:

@@ -87,3 +87,8 @@ class ModelRecord(NamedTuple):
     name: str
     facts: Mapping[str, Any]
     registered_at: datetime
+
+
+def without_none(tags: Mapping[str, str | None]) -> dict[str, str]:
+    """The tags that are left where None removes one."""
+    return {name: value for name, value in tags.items() if value is not None}

@@ -17,10 +17,10 @@ class ExperimentContract(HistoryContract):
         # given
         for number, name in enumerate(["fraud", "churn", HOSTILE_TEXT, "churn"]):
             history.add(a_run(experiment=name, created_at=NOON + timedelta(hours=number)))
-        history.tag_experiment("never submitted to", {"a": "b"})
+        history.experiments.tag("never submitted to", {"a": "b"})
 
         # when
-        listed = history.list_experiments()
+        listed = history.experiments.list()
 
         # then
         assert {one.name: one.newest_run_at for one in listed} == {
@@ -28,20 +28,20 @@ class ExperimentContract(HistoryContract):
             "fraud": NOON,
             HOSTILE_TEXT: NOON + timedelta(hours=2),
         }
-        assert history.list_experiments("never heard of") == []
+        assert history.experiments.list("never heard of") == []
 
     def test_an_archived_experiment_is_active_again_with_its_next_run(
         self, history: RunHistory
     ) -> None:
         # given
         history.add(a_run(experiment="churn"))
-        history.tag_experiment("churn", {"team": "growth"})
+        history.experiments.tag("churn", {"team": "growth"})
 
         # when
-        history.archive_experiment("churn", NOON + timedelta(hours=1))
-        [archived] = history.list_experiments("churn")
+        history.experiments.archive("churn", NOON + timedelta(hours=1))
+        [archived] = history.experiments.list("churn")
         history.add(a_run(experiment="churn", created_at=NOON + timedelta(hours=2)))
-        [again] = history.list_experiments("churn")
+        [again] = history.experiments.list("churn")
 
         # then
         assert archived.archived_at == NOON + timedelta(hours=1)
@@ -53,26 +53,26 @@ class ExperimentContract(HistoryContract):
     ) -> None:
         # given
         history.add(a_run("p", experiment="churn"))
-        history.archive_experiment("churn", NOON + timedelta(hours=1))
+        history.experiments.archive("churn", NOON + timedelta(hours=1))
 
         # when
         later = NOON + timedelta(hours=2)
         history.add(a_run("p_fold", experiment="churn", parent_run_id="p", created_at=later))
 
         # then
-        [churn] = history.list_experiments("churn")
+        [churn] = history.experiments.list("churn")
         assert (churn.archived_at, churn.newest_run_at) == (NOON + timedelta(hours=1), NOON)
 
     def test_an_archived_experiment_can_be_taken_out_again(self, history: RunHistory) -> None:
         # given
         history.add(a_run(experiment="churn"))
-        history.archive_experiment("churn", NOON + timedelta(hours=1))
+        history.experiments.archive("churn", NOON + timedelta(hours=1))
 
         # when
-        history.archive_experiment("churn", None)
+        history.experiments.archive("churn", None)
 
         # then
-        [again] = history.list_experiments("churn")
+        [again] = history.experiments.list("churn")
         assert again.archived_at is None
 
     def test_tags_of_an_experiment_that_are_set_at_once_are_all_kept(
@@ -80,16 +80,16 @@ class ExperimentContract(HistoryContract):
     ) -> None:
         # given
         history.add(a_run(experiment="churn"))
-        history.tag_experiment("churn", {"gone": "1"})
+        history.experiments.tag("churn", {"gone": "1"})
 
         # when
         with ThreadPoolExecutor(8) as pool:
             tags = [{f"tag {number}": HOSTILE_TEXT} for number in range(8)]
-            list(pool.map(lambda one: history.tag_experiment("churn", one), tags))
-        history.tag_experiment("churn", {"gone": None})
+            list(pool.map(lambda one: history.experiments.tag("churn", one), tags))
+        history.experiments.tag("churn", {"gone": None})
 
         # then
-        [churn] = history.list_experiments("churn")
+        [churn] = history.experiments.list("churn")
         assert churn.tags == {f"tag {number}": HOSTILE_TEXT for number in range(8)}
 
     def test_tags_of_a_run_are_removed_and_its_name_is_set(self, history: RunHistory) -> None:

@@ -115,10 +115,10 @@ class TestUpgrade:
 
         # when
         with closing(open_run_history(history_url)) as history:
-            history.archive_experiment("churn", datetime(2026, 2, 1, tzinfo=timezone.utc))
+            history.experiments.archive("churn", datetime(2026, 2, 1, tzinfo=timezone.utc))
 
             # then
-            [churn] = history.list_experiments()
+            [churn] = history.experiments.list()
             assert churn.archived_at is not None
 
     def test_an_upgraded_history_has_the_same_tables_as_a_new_one(self, history_url: str) -> None:
