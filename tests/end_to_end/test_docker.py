@@ -40,7 +40,10 @@ def _defer(airflow: AirflowStack, seconds: float, diary: Path) -> str:
 
 def _list_containers(client: DockerClient, dag_run_id: str) -> list[str]:
     label = f"mltrain.dag_run_id={dag_run_id}"
-    return [one.name for one in client.containers.list(all=True, filters={"label": label})]
+    return [
+        one.name
+        for one in client.containers.list(all=True, ignore_removed=True, filters={"label": label})
+    ]
 
 
 @pytest.fixture

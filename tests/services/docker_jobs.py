@@ -74,7 +74,9 @@ class DockerPlace:
         wait_for(self._is_removed)
 
     def _is_removed(self) -> bool:
-        for container in self._client.containers.list(all=True, filters={"volume": self.volume}):
+        for container in self._client.containers.list(
+            all=True, ignore_removed=True, filters={"volume": self.volume}
+        ):
             with suppress(NotFound):
                 container.remove(force=True, v=True)
         try:

@@ -143,7 +143,7 @@ def test_containers_are_kept_as_the_connection_says(
         target.fetch(run_id, bench.folder / run_id)
 
     # then
-    left = {one.name for one in client.containers.list(all=True)}
+    left = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
     assert [run_id in left for run_id in run_ids] == kept
 
     # when
@@ -151,7 +151,7 @@ def test_containers_are_kept_as_the_connection_says(
         target.discard(run_id)
 
     # then
-    left = {one.name for one in client.containers.list(all=True)}
+    left = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
     assert left.isdisjoint(run_ids)
 
 

@@ -67,5 +67,5 @@ def test_thirty_two_runs_of_four_processes_are_all_begun_and_all_end_well(
     assert [run.status for run in runs] == [RunStatus.COMPLETED] * _PROCESSES * _RUNS_EACH
     outputs = [folder_store(workspace).run_folder(run.run_id) / "outputs/model" for run in runs]
     assert {path.read_text() for path in outputs} == {"trained\n"}
-    left = {container.name for container in client.containers.list(all=True)}
+    left = {container.name for container in client.containers.list(all=True, ignore_removed=True)}
     assert left.isdisjoint(run.run_id for run in runs)

@@ -94,7 +94,9 @@ def _in_other_process(work: Callable[[], object]) -> None:
 
 def _runs_on(engine: DockerEngine) -> list[str]:
     with closing(engine.client()) as client:
-        found = client.containers.list(all=True, filters={"label": "mltrain.run_id"})
+        found = client.containers.list(
+            all=True, ignore_removed=True, filters={"label": "mltrain.run_id"}
+        )
         return [container.name for container in found]
 
 

@@ -115,7 +115,7 @@ def test_an_environment_that_was_built_is_pulled_where_it_was_not(
     (tag,) = registry.repositories()["team/ml"]
     image = client.images.get(f"mltrain-env:{tag.removeprefix('env-')}")
     assert image.attrs["Config"]["User"] == "trainer"
-    names = {one.name for one in client.containers.list(all=True)}
+    names = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
     assert not names & {run_id, again}
     assert not [name for name in names if name.startswith("mltrain-publish")]
 

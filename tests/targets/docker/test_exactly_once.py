@@ -326,10 +326,10 @@ def test_a_container_that_waited_for_its_job_in_vain_goes_with_what_is_collected
 
     # when
     target.collect_environments(None, is_dry_run=True)
-    before = {one.name for one in client.containers.list(all=True)}
+    before = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
     target.collect_environments(None)
 
     # then
-    after = {one.name for one in client.containers.list(all=True)}
+    after = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
     assert {job.run_id, kept} <= before
     assert (job.run_id in after, kept in after) == (False, True)
