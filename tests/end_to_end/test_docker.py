@@ -9,6 +9,7 @@ import pytest
 
 from airflow_mltrain.runs.status import RunStatus
 from tests.end_to_end.conftest import runs_of, wait_for
+from tests.services.docker_jobs import container_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,12 +39,8 @@ def _defer(airflow: AirflowStack, seconds: float, diary: Path) -> str:
     return dag_run_id
 
 
-def _list_containers(client: DockerClient, dag_run_id: str) -> list[str]:
-    label = f"mltrain.dag_run_id={dag_run_id}"
-    return [
-        one.name
-        for one in client.containers.list(all=True, ignore_removed=True, filters={"label": label})
-    ]
+def _list_containers(client: DockerClient, dag_run_id: str) -> set[str]:
+    return container_names(client, f"mltrain.dag_run_id={dag_run_id}")
 
 
 @pytest.fixture
@@ -75,7 +72,7 @@ def test_the_log_of_a_run_is_whole_though_engine_and_triggerer_were_killed(
     numbers = [int(number) for number in re.findall(r"line (\d+) of 40\b", log)]
     assert sorted(set(numbers)) == list(range(40))
     assert len(diary.read_text().split()) == 1
-    assert _list_containers(client, dag_run_id) == []
+    assert _list_containers(client, dag_run_id) == set()
 
 
 def test_marking_a_task_failed_ends_its_container(
@@ -84,7 +81,7 @@ def test_marking_a_task_failed_ends_its_container(
     # given
     dag_run_id = _defer(airflow, 1000, diary)
     [run] = runs_of(history, dag_run_id)
-    assert _list_containers(client, dag_run_id) == [run.run_id]
+    assert _list_containers(client, dag_run_id) == {run.run_id}
 
     # when
     path = f"dags/{_DAG}/dagRuns/{dag_run_id}/taskInstances/train"

@@ -88,6 +88,13 @@ class DockerPlace:
         return True
 
 
+def container_names(client: DockerClient, label: str | None = None) -> set[str]:
+    """All containers that there are, or those with that label, whatever vanishes meanwhile."""
+    filters = {} if label is None else {"label": label}
+    listed = client.containers.list(all=True, ignore_removed=True, filters=filters)
+    return {container.name for container in listed}
+
+
 def forget_engines() -> None:
     """Close this process's clients of engines that go away, which would be missed otherwise."""
     for client in engine_module._clients.values():  # noqa: SLF001 - nobody else has to

@@ -15,7 +15,7 @@ from airflow_mltrain.snapshots.blob_store import BlobStore
 from airflow_mltrain.snapshots.snapshot import take_snapshot
 from airflow_mltrain.targets.registry import connect
 from tests.services.docker_engine import DockerEngine
-from tests.services.docker_jobs import DockerBench, DockerPlace
+from tests.services.docker_jobs import DockerBench, DockerPlace, container_names
 from tests.services.jobs import wait_for, wait_for_log, wait_until_ended
 from tests.targets.docker.conftest import ConnectTo
 
@@ -143,7 +143,7 @@ def test_containers_are_kept_as_the_connection_says(
         target.fetch(run_id, bench.folder / run_id)
 
     # then
-    left = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
+    left = container_names(client)
     assert [run_id in left for run_id in run_ids] == kept
 
     # when
@@ -151,7 +151,7 @@ def test_containers_are_kept_as_the_connection_says(
         target.discard(run_id)
 
     # then
-    left = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
+    left = container_names(client)
     assert left.isdisjoint(run_ids)
 
 

@@ -13,6 +13,7 @@ from docker import DockerClient
 from airflow_mltrain import ScriptRunConfig, Workspace, progress, submission
 from airflow_mltrain.runs.status import RunStatus
 from tests.services.artifacts import folder_store
+from tests.services.docker_jobs import container_names
 from tests.services.patience import PATIENCE_SECONDS
 from tests.targets.docker.conftest import ConnectTo
 
@@ -67,5 +68,5 @@ def test_thirty_two_runs_of_four_processes_are_all_begun_and_all_end_well(
     assert [run.status for run in runs] == [RunStatus.COMPLETED] * _PROCESSES * _RUNS_EACH
     outputs = [folder_store(workspace).run_folder(run.run_id) / "outputs/model" for run in runs]
     assert {path.read_text() for path in outputs} == {"trained\n"}
-    left = {container.name for container in client.containers.list(all=True, ignore_removed=True)}
+    left = container_names(client)
     assert left.isdisjoint(run.run_id for run in runs)

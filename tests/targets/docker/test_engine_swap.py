@@ -16,7 +16,7 @@ from airflow_mltrain.errors import TargetUnreachableError
 from airflow_mltrain.runs.status import RunStatus
 from tests.services.docker_engine import DockerEngine
 from tests.services.docker_image import python_image
-from tests.services.docker_jobs import forget_engines
+from tests.services.docker_jobs import container_names, forget_engines
 from tests.services.jobs import wait_for
 
 if TYPE_CHECKING:
@@ -92,12 +92,9 @@ def _in_other_process(work: Callable[[], object]) -> None:
     assert process.exitcode == 0
 
 
-def _runs_on(engine: DockerEngine) -> list[str]:
+def _runs_on(engine: DockerEngine) -> set[str]:
     with closing(engine.client()) as client:
-        found = client.containers.list(
-            all=True, ignore_removed=True, filters={"label": "mltrain.run_id"}
-        )
-        return [container.name for container in found]
+        return container_names(client, "mltrain.run_id")
 
 
 def test_a_run_is_neither_lost_nor_begun_again_while_another_engine_answers(
@@ -131,7 +128,7 @@ def test_a_run_is_neither_lost_nor_begun_again_while_another_engine_answers(
 
     # then
     assert not status.is_terminal
-    assert begun_there == []
+    assert begun_there == set()
     assert ended.status is RunStatus.COMPLETED
     assert (outside / "diary").read_text() == "ran\n"
 
@@ -163,6 +160,6 @@ def test_a_run_that_was_recorded_for_one_engine_does_not_begin_on_another(
     ended = progress.await_end(workspace, run.run_id)
 
     # then
-    assert begun_there == []
+    assert begun_there == set()
     assert (run.status, ended.status) == (RunStatus.NOT_STARTED, RunStatus.COMPLETED)
     assert (outside / "diary").read_text() == "ran\n"

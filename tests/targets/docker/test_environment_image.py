@@ -12,7 +12,7 @@ from docker import DockerClient
 from airflow_mltrain.runs.status import RunStatus
 from airflow_mltrain.targets.registry import connect
 from tests.services.docker_engine import DockerEngine
-from tests.services.docker_jobs import DockerBench, DockerPlace
+from tests.services.docker_jobs import DockerBench, DockerPlace, container_names
 from tests.services.docker_registry import DockerRegistry
 from tests.services.environments import environment_request
 from tests.services.jobs import wait_until_ended
@@ -115,7 +115,7 @@ def test_an_environment_that_was_built_is_pulled_where_it_was_not(
     (tag,) = registry.repositories()["team/ml"]
     image = client.images.get(f"mltrain-env:{tag.removeprefix('env-')}")
     assert image.attrs["Config"]["User"] == "trainer"
-    names = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
+    names = container_names(client)
     assert not names & {run_id, again}
     assert not [name for name in names if name.startswith("mltrain-publish")]
 

@@ -19,7 +19,7 @@ from airflow_mltrain.targets.base import Seen
 from airflow_mltrain.targets.docker.preparation import QUIET
 from airflow_mltrain.targets.docker.stream import EngineStream
 from airflow_mltrain.targets.registry import connect
-from tests.services.docker_jobs import DockerBench, processes_in
+from tests.services.docker_jobs import DockerBench, container_names, processes_in
 from tests.services.jobs import wait_for, wait_until_ended
 
 if TYPE_CHECKING:
@@ -326,10 +326,10 @@ def test_a_container_that_waited_for_its_job_in_vain_goes_with_what_is_collected
 
     # when
     target.collect_environments(None, is_dry_run=True)
-    before = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
+    before = container_names(client)
     target.collect_environments(None)
 
     # then
-    after = {one.name for one in client.containers.list(all=True, ignore_removed=True)}
+    after = container_names(client)
     assert {job.run_id, kept} <= before
     assert (job.run_id in after, kept in after) == (False, True)
